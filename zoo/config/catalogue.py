@@ -11,7 +11,7 @@ from typing import Any
 from zoo.config import caption_templates, registry, task_facts
 from zoo.config.masks import is_folder_of_masks
 from zoo.config.prepared import default_data_dir, find_prepared, prepared_names
-from zoo.config.records import ENDINGS, holds_records, is_address
+from zoo.config.records import ENDINGS, check_unpacked, holds_records, is_address
 from zoo.config.task_facts import ARRAYS, CLASSES, TABLES, TASKS, TEXT, Task, TaskFacts, Tokens
 from zoo.config.train_config import EMBEDDED, TrainConfig, flag
 from zoo.console.documents import from_json
@@ -50,6 +50,7 @@ def check_source(config: TrainConfig) -> None:
     if by_rows and config.data is None:
         raise UsageError(f"--model {config.model}: expected --data, a table, received none")
     for name, path in paths.items():
+        check_unpacked(str(path))
         if config.window is not None:
             _check_recordings(flag(name), path)
         elif not (_has_form(path, facts) or (by_rows and _holds_rows(path))):

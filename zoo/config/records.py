@@ -23,6 +23,7 @@ _FORMATS = {
     "tar": re.compile(r"\.tar$"),
     "Parquet": re.compile(r"\.parquet$"),
 }
+_PACKED = re.compile(r"\.(tar|tfrecords?|array_?record)(-\d+-of-\d+)?\.(gz|bz2|xz|zst)$|\.tgz$")
 ENDINGS = ".tfrecord, .array_record, .tar or .parquet"
 LOOKED_AT = 50
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/+(?=[^/])")
@@ -88,6 +89,14 @@ def format_of(name: str) -> str:
 def is_address(path: Path | str) -> bool:
     """Return whether a path is an address of another file system, such as gs://bucket/folder."""
     return _ADDRESS.match(str(path)) is not None
+
+
+def check_unpacked(name: str) -> None:
+    """Raise UsageError for the name of a compressed file of records."""
+    if _PACKED.search(name.lower()):
+        raise UsageError(
+            f"{name}: expected files that are not compressed, whose records can be read by themselves: unpack it"
+        )
 
 
 def holds_records(path: Path) -> bool:

@@ -21,6 +21,12 @@ COLUMNS, COMPRESSED = (*TABLES, ".parquet"), ".gz"
 _TABLES = ", ".join(TABLES)
 # Endings of tables of typed columns; see `zoo.data.tabular`.
 NUMBERS = (".csv", ".tsv", ".jsonl", ".parquet", ".gz")
+# Names of folders, files and rows of a split.
+SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev", "eval"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 
 Tokens = Literal["word", "character", "subword"]
 # How pictures of another aspect ratio are brought to the size of a model's input; see `zoo.data.fitting`.
@@ -181,7 +187,7 @@ TASKS = {
         own_data=f"a table with a column of numbers that ends in {_TABLES} or .parquet, or arrays that end in {ARRAYS}",
         own_files=(ARRAYS, *TABLES),
         from_own=True,
-        options=("columns", "target_column", "quantiles"),
+        options=("columns", "group_column", "target_column", "quantiles"),
         swept=False,
         figures=("rmse", "mae", "r2", "quantile_loss", "inside", "loss"),
         headline=("rmse", "r2"),
@@ -197,7 +203,7 @@ TASKS = {
         own_files=(ARRAYS, *TABLES),
         own_folder="classes",
         from_classes=True,
-        options=("columns", "target_column", "class_order"),
+        options=("columns", "group_column", "target_column", "class_order"),
         swept=False,
         classifies=True,
         explained=True,
@@ -214,7 +220,7 @@ TASKS = {
         own_data=f"a table with columns of labels that ends in {_TABLES} or .parquet, or arrays that end in {ARRAYS}",
         own_files=(ARRAYS, *TABLES),
         from_own=True,
-        options=("columns", "label_columns"),
+        options=("columns", "group_column", "label_columns"),
         swept=False,
         several_answers=True,
         figures=("micro_f1", "macro_f1", "mean_ap", "exact_match", "loss"),

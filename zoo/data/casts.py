@@ -8,6 +8,8 @@ import numpy as np
 
 from zoo.console.errors import UsageError, few
 from zoo.data.reading import Tally
+from zoo.data.tabular.header import NUMBER
+from zoo.data.tabular.kinds import MISSING
 
 # Most token ids and most classes that are not named: a model has a row of weights for each.
 MOST_TOKENS = 10_000_000
@@ -80,6 +82,18 @@ def check_apart(name: str, values: np.ndarray) -> None:
                 f"{name}: expected numbers that float32 tells apart, received {len(found):,} different ones from"
                 f" {low[column]:.12g} to {high[column]:.12g}{where}, of which it keeps {kept:,}; subtract their mean"
             )
+
+
+def tells_apart(values: np.ndarray) -> bool:
+    """Return whether float32 keeps more than half of the different numbers of a column.
+
+    Args:
+        values: Finite numbers within float32, (examples,) float64.
+    """
+    found = np.unique(values)
+    if len(found) < 2 or found[-1] - found[0] <= NOISE * np.abs(found).max():
+        return True
+    return 2 * len(np.unique(found.astype(np.float32))) > len(found)
 
 
 def as_pixels(name: str, pictures: Mapping[str, np.ndarray], tally: Tally) -> dict[str, np.ndarray]:
@@ -237,11 +251,23 @@ def plain_names(names: Sequence[str], what: str, tally: Tally) -> list[str]:
     return composed
 
 
-def tell_alike(names: Sequence[str], tally: Tally) -> None:
-    """Note names of classes that differ in upper and lower case alone."""
-    if alike := [name for name, count in Counter(map(str.casefold, names)).items() if count > 1]:
-        same = [repr(name) for name in names if name.casefold() == alike[0]]
-        tally.notes.append(f"the classes {few(same)} differ in upper and lower case alone")
+def tell_odd_names(class_names: Sequence[str], tally: Tally) -> None:
+    """Note names of classes that may be one class, and those that may stand for a missing label.
+
+    Args:
+        class_names: Names of the classes.
+        tally: Takes the notes.
+    """
+    for what, key in (
+        ("differ in upper and lower case alone", str.casefold),
+        ("are the same number", lambda name: float(name) if NUMBER.fullmatch(name) else name),
+    ):
+        first, *_ = Counter(map(key, class_names)).most_common(1) or [("", 0)]
+        if first[1] > 1:
+            same = [repr(name) for name in class_names if key(name) == first[0]]
+            tally.notes.append(f"the classes {few(same)} {what}")
+    if absent := [name for name in class_names if name.lower() in MISSING]:
+        tally.notes.append(f"{few(list(map(repr, absent)))} counts as a class; leave it out if it is a missing label")
 
 
 def check_class_names(name: str, class_names: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo.config.task_facts import SPLITS
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data.dataset import Split
@@ -17,6 +18,36 @@ SPLIT_SEED = 0
 GIVEN = "--validation-data"
 # Groups that a message names.
 LISTED = 4
+# Column of a table that names the split of each row.
+COLUMN = "split"
+
+
+def by_column(values: Sequence[str], tally: Tally) -> dict[str, np.ndarray] | None:
+    """Return the rows of each split that a column of a table names.
+
+    Args:
+        values: Values of the column, (rows,).
+        tally: Takes a note that these splits are taken.
+
+    Returns:
+        Indices of the rows by split; None unless all values are usual names of splits, of which train is one.
+    """
+    named = np.array([SPLITS.get(value.strip().lower(), "") for value in values], str)
+    found = {split: np.flatnonzero(named == split) for split in ("train", "validation", "test")}
+    found = {split: indices for split, indices in found.items() if len(indices)}
+    if "" in named or "train" not in found or len(found) == 1:
+        return None
+    tally.notes.append(f"the splits are those of column {COLUMN!r}")
+    return found
+
+
+def check_validation(config: TrainConfig, splits: Mapping[str, object]) -> None:
+    """Raise UsageError for `--validation-data` beside data that have a validation split themselves."""
+    if config.validation_data is not None and "validation" in splits:
+        raise UsageError(
+            f"--validation-data {config.validation_data}: expected data without validation rows, column {COLUMN!r} of"
+            f" {config.data.name} names some"
+        )
 
 
 def hold_out_indices(count: int, share: float, what: str) -> tuple[np.ndarray, np.ndarray]:

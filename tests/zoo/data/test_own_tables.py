@@ -16,7 +16,7 @@ ROWS = [(f"{'good' if i % 2 else 'bad'} film {i}", "pos" if i % 2 else "neg") fo
 
 
 def read(path, **options):
-    return load(TrainConfig(model="lstm", data=path, **options).resolved())
+    return load(TrainConfig(**{"model": "lstm", "data": path} | options).resolved())
 
 
 def texts(data):
@@ -60,6 +60,8 @@ def test_values_that_a_csv_writer_has_quoted_are_told_of(tmp_path):
     ("a.csv", "text,label\na,b\nwell, no,c\n", "line 3: expected 2 values, one for each of the columns text, label,"
      " received 3: 'well', ' no', 'c'; quote a text that has commas"),
     ("a.tsv", "text\tlabel\na\tb\tc\n", "line 2: expected 2 values.* received 3.*replace the tabs inside a text"),
+    ("a.csv", "text;label\na;b\n", "expected a column 'text', received text;label; write commas between the values"),
+    ("a.csv", "sentence,label\na,b\n", "expected a column 'text', received sentence, label; --text-column names"),
     ("a.csv", "text,label,text\na,b,c\n", "expected each column once, received 'text' 2 times"),
     ("a.csv", 'text,label\n"a,b\nc,d\ne,f\n', "line 2: expected a table: unexpected end of data; a text that begins"),
     ("a.csv", 'text,label\na,b\n"c,d\n"e,f\n', "line 3: expected a table: ',' expected after '\"'"),
@@ -96,6 +98,25 @@ def test_classes_that_differ_in_case_alone_are_told_of(tmp_path):
         "text,label\n" + "".join(f"{t},{'Pos' if y == 'pos' else 'pos'}\n" for t, y in ROWS)
     )
     assert read(tmp_path / "a.csv").reading.notes == ("the classes 'Pos', 'pos' differ in upper and lower case alone",)
+
+
+@pytest.mark.parametrize("model", ["lstm", "tabular"])
+def test_classes_that_may_be_missing_labels_or_one_class_are_told_of(model, tmp_path):
+    labels = ("NA", "yes", "Yes", "no")
+    lines = [f"{text},{labels[i % 4]}" for i, (text, _) in enumerate(ROWS)]
+    (tmp_path / "a.csv").write_text("\n".join(["text,label", *lines]))
+    notes = read(tmp_path / "a.csv", model=model, task="classification", label_column="label").reading.notes
+    assert "'NA' counts as a class; leave it out if it is a missing label" in notes
+    assert "the classes 'Yes', 'yes' differ in upper and lower case alone" in notes
+
+
+def test_numbers_as_labels_of_objects_are_one_class(tmp_path):
+    values = (0, 1.0, 1, 0.0)
+    lines = [json.dumps({"text": text, "label": values[i % 4]}) for i, (text, _) in enumerate(ROWS)]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    assert read(tmp_path / "a.jsonl").reading.classes == {"0": 60, "1": 60}
+    (tmp_path / "a.csv").write_text("text,label\n" + "".join(f"{t},{('0', '0.0')[y == 'pos']}\n" for t, y in ROWS))
+    assert "the classes '0', '0.0' are the same number" in read(tmp_path / "a.csv").reading.notes
 
 
 def test_labels_that_are_no_numbers_are_texts(tmp_path):
@@ -209,5 +230,27 @@ def test_wrong_columns_of_files_end_in_a_sentence(listed, words, sentence):
 
 def test_a_column_of_groups_is_refused_where_it_has_no_effect(tmp_path):
     (tmp_path / "t.csv").write_text("text,label,who\n" + "good film,a,x\nbad film,b,y\n" * 20)
-    with pytest.raises(UsageError, match="--group-column who: expected with --window, or with a table that names"):
+    with pytest.raises(UsageError, match="--group-column who: expected with --window, with --model tabular"):
         classes.check(TrainConfig(model="transformer", data=tmp_path / "t.csv", group_column="who"))
+
+
+def test_a_column_of_splits_is_taken_by_tables_of_texts_and_of_pictures(listed, tmp_path):
+    parts = ["train", "dev", "test"]
+    rows = [f"good film {i},{'ab'[i // 3 % 2]},{parts[i % 3]}" for i in range(60)]
+    (tmp_path / "texts.csv").write_text("\n".join(["text,label,split", *rows]))
+    config = TrainConfig(model="lstm", data=tmp_path / "texts.csv")
+    data = load(config.resolved())
+    assert len(data.validation) == len(data.test) == 20 and data.test.y.tolist() == [i % 2 for i in range(20)]
+    assert "the splits are those of column 'split'" in data.reading.notes
+    lines = listed.read_text().splitlines()
+    listed.write_text(
+        "\n".join([f"{lines[0]},split", *(f"{line},{parts[i // 2 % 3]}" for i, line in enumerate(lines[1:]))])
+    )
+    data = load(TrainConfig(model="cnn", data=listed, label_column="what", group_column="who").resolved())
+    assert [len(getattr(data, split)) for split in ("train", "validation", "test")] == [20, 20, 20]
+    assert data.test.x[0][0, 0, 0] == 4 and data.test.groups[0] == "p4"
+    rows = [f"{i}.png,caption {i},{parts[i // 2 % 3]}" for i in range(60)]
+    (tmp_path / "captions.csv").write_text("\n".join(["image,caption,split", *rows]))
+    data = load(TrainConfig(model="cross_modal", data=tmp_path / "captions.csv").resolved())
+    assert [len(getattr(data, split)) for split in ("train", "validation", "test")] == [20, 20, 20]
+    assert data.test.x[0][0, 0, 0] == 4

@@ -1,5 +1,6 @@
 """Examples that are decoded when they are looked at: the same pixels, batches and digests as those in memory."""
 
+import gzip
 import io
 import json
 import sys
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from zoo.config import records
+from zoo.config import catalogue, records
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Failed, UsageError
 from zoo.data import digests, load
@@ -372,7 +373,7 @@ def faults(root, pictures):
         "none.parquet",
         lambda p: write_parquet(p, {"x": [1.0, None], "label": [0, 1]}),
         {},
-        ("record 0: expected a value in every row of 'x', received none in some"),
+        ("record 0: expected a value in every row of 'x', received none in row 2"),
     )
     yield "cut.parquet", lambda p: (write_parquet(p, table), cut(p, p.read_bytes(), -9)), {}, "record 0: damaged or cut"
     yield "damaged.array_record", lambda p: p.write_bytes(b"x" * 4000), {}, "damaged.array_record: record 0: damaged"
@@ -424,6 +425,45 @@ def test_names_of_files_tell_the_splits(tmp_path):
     assert {split: [Path(file).name for file in files] for split, files in found.items()} == {
         "train": ["0.tar", "1.tar"], "validation": ["0.tar"]
     }  # fmt: skip
+
+
+def test_labels_of_records_lose_the_spaces_around_them(pictures, tmp_path):
+    columns = {
+        "image": [encoded(each) for each in pictures[:30]],
+        "label": [("neg", "neg ", "pos")[i % 3] for i in range(30)],
+    }
+    write_parquet(tmp_path / "t.parquet", columns)
+    reading = load(config(tmp_path / "t.parquet")).reading
+    assert reading.classes == {"neg": 20, "pos": 10}
+    assert reading.changed["labels without the spaces around them"] == 10
+
+
+def test_a_row_without_a_picture_is_named(pictures, tmp_path):
+    images = [encoded(each) for each in pictures[:9]]
+    write_parquet(
+        tmp_path / "t.parquet", {"image": [*images[:5], None, *images[6:]], "label": [i % 2 for i in range(9)]}
+    )
+    with pytest.raises(UsageError, match="expected a value in every row of 'image', received none in row 6"):
+        load(config(tmp_path / "t.parquet"))
+
+
+def test_compressed_files_of_records_are_told_to_be(tmp_path):
+    write_tfrecord(tmp_path / "plain.tfrecord", [b"x" * 40])
+    packed = gzip.compress((tmp_path / "plain.tfrecord").read_bytes())
+    for name, said in (
+        ("a.tfrecord", "received gzip; unpack the file"),
+        ("a.tfrecord.gz", "not compressed, .*unpack it"),
+    ):
+        (tmp_path / name).write_bytes(packed)
+        with pytest.raises(UsageError, match=said):
+            catalogue.check_source(config(tmp_path / name))
+            load(config(tmp_path / name))
+
+
+def test_files_that_are_missing_in_the_middle_of_a_set_are_found():
+    names = ["a/train.tar-00000-of-00003", "a/train.tar-00002-of-00003", "a/test.tar-00000-of-00001"]
+    found = shards.Shards("tar", {"train": names[:2], "test": names[2:]})
+    assert shards.missing(found) == ["a/train.tar-00001-of-00003"]
 
 
 def test_schemas():

@@ -234,6 +234,14 @@ def test_a_folder_of_texts_is_read_in_order(tmp_path):
     assert len(data.test) == 0
 
 
+def test_files_that_a_folder_of_texts_does_not_read_as_one_expects_are_told(tmp_path):
+    for name in ("book.txt", "test.txt", "notes.md"):
+        (tmp_path / name).write_text("some words " * 50)
+    notes = load(config(model="lstm", data=tmp_path, sequence_length=30)).reading.notes
+    assert "test.txt without a train.txt beside: read as part of the whole text" in notes
+    assert "notes.md beside book.txt is not read" in notes
+
+
 @pytest.mark.parametrize(("content", "message"), [
     (b"", "a.txt: expected a text, received an empty file"),
     (b" \n", "a.txt: expected a text, received an empty file"),

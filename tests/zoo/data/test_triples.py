@@ -120,6 +120,14 @@ def test_a_folder_of_splits_and_what_cannot_be_asked(tmp_path, capsys):
     assert "1 of 4 train triples have an entity or a relation that the run does not know" in capsys.readouterr().err
 
 
+def test_a_first_line_that_may_be_names_is_told(tmp_path):
+    (tmp_path / "t.csv").write_text("source,rel,dest\n" + "\n".join(map(",".join, TRIPLES)))
+    assert "line 1 of t.csv is read as a triple, though no other has its relation: source, rel, dest" in "".join(
+        load(config(data=tmp_path / "t.csv")).reading.notes
+    )
+    assert not load(config(data=write(tmp_path / "o.csv"))).reading.notes
+
+
 def test_repetitions_are_left_out(tmp_path):
     data = load(config(data=write(tmp_path / "p.tsv", TRIPLES + TRIPLES[:7], None)))
     assert sum(len(split) for split in (data.train, data.validation, data.test)) == 2 * len(TRIPLES)

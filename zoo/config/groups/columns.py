@@ -46,8 +46,8 @@ class ColumnOptions:
         " spaced)"
     )
     group_column: str | None = option(
-        "column that tells several series apart, such as the subject or the machine; with --window, or with a"
-        " table that names pictures or sounds, groups stay in one split (default: one series)"
+        "column that tells several series apart, such as the subject or the machine; with --window, with --model"
+        " tabular, or with a table that names pictures or sounds, groups stay in one split (default: one series)"
     )
     user_column: str | None = option("column with the user (default: the only one named user, user_id or customer)")
     item_column: str | None = option("column with the item (default: the only one named item, item_id or product)")

@@ -15,7 +15,7 @@ from zoo.data import images
 from zoo.data.dataset import Captions, Dataset, DataSpec, Split
 from zoo.data.reading import Tally, drawn
 from zoo.data.sources import classes, tables
-from zoo.data.splits import hold_out_indices
+from zoo.data.splits import COLUMN, by_column, check_validation, hold_out_indices
 from zoo.data.stored import keeping
 from zoo.data.stored.column import Column
 from zoo.data.stored.decoders import Pictures
@@ -91,9 +91,10 @@ def of_table(config: TrainConfig, taken: Taken) -> Dataset:
         UsageError: No such table, images that are missing or unreadable, or an empty caption.
     """
     like = taken.like
-    tables_of = {"all": _read_table(config, config.data, taken.tally)}
+    tables_of = _read_table(config, config.data, taken.tally)
     if config.validation_data is not None:
-        tables_of["validation"] = _read_table(config, config.validation_data, taken.tally)
+        check_validation(config, tables_of)
+        (tables_of["validation"],) = _read_table(config, config.validation_data, taken.tally, parted=False).values()
     # Captions that differ only in case or white space are the same; the first spelling is kept.
     places: dict[str, int] = {}
     texts: list[str] = []
@@ -131,18 +132,28 @@ def _key(text: str) -> str:
     return " ".join(text.lower().split())
 
 
-def _read_table(config: TrainConfig, path: Path, tally: Tally) -> dict[Path, list[str]]:
-    """Return the captions of each image file of a table."""
-    names, texts = tables.read_columns(
-        path, "image", config.text_column or "caption", skip_bad=config.skip_bad, tally=tally
+def _read_table(config: TrainConfig, path: Path, tally: Tally, parted: bool = True) -> dict[str, dict[Path, list[str]]]:
+    """Return the captions of each image file of a table by split, "all" if no column of splits names them.
+
+    Args:
+        config: Names the column of captions.
+        path: Path of the table.
+        tally: Takes what was left out or assumed.
+        parted: Whether a column of splits is looked for.
+    """
+    names, texts, splits = tables.read_columns(
+        path, "image", config.text_column or "caption", skip_bad=config.skip_bad, tally=tally, also=COLUMN
     )
-    found: dict[Path, list[str]] = {}
-    for name, text in zip(names, texts, strict=True):
-        found.setdefault(path.parent / name, []).append(text)
-    if missing := [str(file) for file in found if not _is_file(file)]:
+    parts = (by_column(splits, tally) if parted else None) or {"all": np.arange(len(names))}
+    found: dict[str, dict[Path, list[str]]] = {split: {} for split in parts}
+    for split, rows in parts.items():
+        for row in rows:
+            found[split].setdefault(path.parent / names[row], []).append(texts[row])
+    files = {file for table in found.values() for file in table}
+    if missing := [str(file) for file in dict.fromkeys(path.parent / name for name in names) if not _is_file(file)]:
         raise UsageError(
             f"{path}: expected paths of image files relative to the table's folder, but {len(missing):,} of"
-            f" {len(found):,} files do not exist, the first is {missing[0]}"
+            f" {len(files):,} files do not exist, the first is {missing[0]}"
         )
     return found
 
@@ -190,8 +201,9 @@ def _held_out(config: TrainConfig, splits: dict[str, Split], tally: Tally) -> di
         rest, held = hold_out_indices(len(split), share, what)
         return split.take(rest), split.take(held)
 
-    splits["train"], splits["test"] = parted(splits.pop("all"), config.test_split, "test")
-    tally.made["test"] = drawn(config.test_split)
+    if "test" not in splits:
+        splits["train"], splits["test"] = parted(splits.pop("all", None) or splits["train"], config.test_split, "test")
+        tally.made["test"] = drawn(config.test_split)
     if "validation" not in splits:
         splits["train"], splits["validation"] = parted(splits["train"], config.validation_split, "validation")
         tally.made["validation"] = drawn(config.validation_split)

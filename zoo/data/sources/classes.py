@@ -10,7 +10,15 @@ from zoo.config.train_config import TrainConfig, flag
 from zoo.console.errors import UsageError, few
 from zoo.data import marks
 from zoo.data import text as token_texts
-from zoo.data.casts import MOST_CLASSES, check_class_names, check_labels, check_tokens, numbered_classes, plain_names
+from zoo.data.casts import (
+    MOST_CLASSES,
+    check_class_names,
+    check_labels,
+    check_tokens,
+    numbered_classes,
+    plain_names,
+    tell_odd_names,
+)
 from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.reading import Tally
 from zoo.data.sensors import standardization
@@ -152,7 +160,12 @@ def as_trained(config: TrainConfig, like: DataSpec) -> TrainConfig:
 
 def check(config: TrainConfig) -> None:
     """Raise UsageError unless the rows of a table have the columns that the options name; the table is not read."""
-    if not _learns_rows(config, None):
+    by_rows = _learns_rows(config, None)
+    for name in ("time_column", "window", "hop"):
+        if (value := getattr(config, name)) is not None and (by_rows or config.window is None):
+            fits = "a model of sequences, such as conv1d or lstm" if by_rows else "--window, or with --task forecasting"
+            raise UsageError(f"{flag(name)} {value}: expected with {fits}, received with --model {config.model}")
+    if not by_rows:
         for name in ("target_column", "columns"):
             if getattr(config, name) is not None and config.window is None:
                 raise UsageError(
@@ -162,8 +175,8 @@ def check(config: TrainConfig) -> None:
         ungrouped = config.group_column and config.window is None
         if ungrouped and not (config.data and labelled.listed_in(config, config.data)):
             raise UsageError(
-                f"--group-column {config.group_column}: expected with --window, or with a table that names pictures or"
-                " sounds; --group finds groups in the names of files"
+                f"--group-column {config.group_column}: expected with --window, with --model tabular, or with a table"
+                " that names pictures or sounds; --group finds groups in the names of files"
             )
         return
     if config.target_column is None and config.label_column is None:
@@ -177,6 +190,7 @@ def check(config: TrainConfig) -> None:
             f" {len(config.target_column)}; --label-columns names several labels"
         )
     header.check_used(config, config.target_column or (config.label_column,), "target_column")
+    header.check_groups(config)
 
 
 def _learns_rows(config: TrainConfig, like: DataSpec | None) -> bool:
@@ -201,6 +215,7 @@ def _of_rows(config: TrainConfig, taken: Taken) -> Dataset:
             raise UsageError(f"{found.tables[split].path}: class {strange[0]!r} is not one of {few(names)}")
     y = {split: np.array([places[name] for name in each], np.int32) for split, each in labels.items()}
     if like is None:
+        tell_odd_names(names, tally)
         _check_rows(config, target, next(iter(found.tables.values())), names)
     inputs, splits = rows.finished(config, taken, found, y, names)
     _check_classes(config.data_name, splits, names, taken.num_classes)
@@ -241,7 +256,7 @@ def encoded(splits: dict[str, Split], vocabulary: Vocabulary, length: int | None
                 f"training texts cut to {length} tokens ({lost:.1%} of all tokens lost; --sequence-length keeps more)"
             )
             tally.changed[what] += cut
-        found[split] = Split(ids, splits[split].y, marks.of_texts(splits[split].x))
+        found[split] = dataclasses.replace(splits[split], x=ids, marks=marks.of_texts(splits[split].x))
     return found
 
 
@@ -305,6 +320,12 @@ def _check_classes(name: str, splits: dict, class_names: tuple[str, ...], num_cl
     train = splits.get("train", splits.get("all"))
     counts = np.bincount(train.y.reshape(-1), minlength=len(class_names))
     empty = [class_names[i] for i in np.flatnonzero(counts == 0)]
+    others = {s: np.unique(part.y) for s, part in splits.items() if part is not train}
+    if empty and (used := [s for s, y in others.items() if class_names.index(empty[0]) in y]):
+        raise UsageError(
+            f"{name}: expected the classes of train in every split, received {empty[0]!r} in {used[0]}, which train has"
+            " not"
+        )
     if empty:
         raise UsageError(
             f"{name}: class {empty[0]!r} is empty: expected training examples of every class from 0 to"

@@ -11,7 +11,7 @@ from zoo.console.errors import UsageError, few
 from zoo.data import cache, images
 from zoo.data.annotations import checking, layouts
 from zoo.data.annotations.annotated import Annotated, Picture
-from zoo.data.casts import check_class_names, tell_alike
+from zoo.data.casts import check_class_names, tell_odd_names
 from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.images import Unreadable
 from zoo.data.reading import Tally
@@ -50,7 +50,7 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
         set_validation(splits, parts, config, tally)
     check_class_names(config.data_name, classes)
     if like is None:
-        tell_alike(classes, tally)
+        tell_odd_names(classes, tally)
     splits = _held_out(config, splits, tally)
     if not splits["train"]:
         raise UsageError(f"--data {config.data}: expected annotated pictures to train on, found none")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
+from zoo.config.task_facts import SPLITS
 from zoo.console.errors import UsageError, few
 from zoo.data.images import is_picture
 from zoo.data.reading import Tally
@@ -17,9 +18,6 @@ from zoo.data.sound import formats, noise
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 # Number of files by whose suffixes a folder is taken for one of pictures or of sounds.
 LOOKED_AT = 1000
-SPLITS = {"train": "train", "training": "train", "validation": "validation", "valid": "validation",
-          "val": "validation", "dev": "validation", "eval": "validation", "test": "test",
-          "testing": "test"}  # fmt: skip
 # What a name is cut into when it is searched for the name of a split: training_set, my-test.
 _WORD = re.compile(r"[a-z]+")
 
@@ -315,9 +313,11 @@ def split_files(path: Path, suffixes: Collection[str], tally: Tally) -> dict[str
             )
         if split:
             named[split] = file
-    others = [file.name for file in files if file not in named.values()]
-    if "train" in named and others:
-        tally.notes.append(f"{few(others)} beside {named['train'].name} {'is' if len(others) == 1 else 'are'} not read")
+    others = [file.name for file in files if file not in named.values()] if "train" in named else []
+    others += [p.name for p in sorted(path.iterdir()) if p.is_file() and p not in files and p.name[0] != "."]
+    if others:
+        first = named.get("train", next(iter(files)))
+        tally.notes.append(f"{few(others)} beside {first.name} {'is' if len(others) == 1 else 'are'} not read")
     return named
 
 

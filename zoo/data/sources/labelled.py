@@ -11,12 +11,13 @@ from zoo.config.records import holds_records
 from zoo.config.task_facts import Fit
 from zoo.config.train_config import EMBEDDED, TrainConfig, flag
 from zoo.console.errors import UsageError, few
-from zoo.data.casts import plain_names, tell_alike
+from zoo.data.casts import plain_names, tell_odd_names
 from zoo.data.dataset import Split
 from zoo.data.reading import Tally
 from zoo.data.sensors import recordings, windows
 from zoo.data.sound import formats
 from zoo.data.sources import arrays, embedded, folders, records, tables, tfds
+from zoo.data.splits import COLUMN, by_column, check_validation
 from zoo.data.stored import grouping, media
 from zoo.data.stored.files import Files
 from zoo.data.tabular import header, listed, rows, table
@@ -186,10 +187,14 @@ def _read_listed(
     (kind, column), label, group = place, config.label_column or "label", config.group_column
     _check_medium(config, folders.SOUNDS if kind == "sound" else folders.PICTURES)
     wanted = [column, label, *([group] if group else [])]
+    splits = [COLUMN] if rows.may_name_splits(config, wanted) and path == config.data else []
     header.check_columns(path, [label], "--label-column")
     header.check_columns(path, [group] if group else [], "--group-column")
     found = rows.complete(
-        table.read(path, skip_bad=config.skip_bad, tally=tally, columns=wanted), wanted, config.skip_bad, tally
+        table.read(path, skip_bad=config.skip_bad, tally=tally, columns=[*wanted, *splits]),
+        wanted,
+        config.skip_bad,
+        tally,
     )
     labels = plain_names(found.texts(label).tolist(), "labels", tally)
     y, names = _numbered(path, labels, class_names, tally)
@@ -200,13 +205,27 @@ def _read_listed(
         columns, rate = media.sounds_of(config, sources, image_shape, tally)
     else:
         columns, rate = media.pictures_of(config, sources, image_shape, fit, tally), 0
-    return Source(kind, {"all": Split(columns["all"], y, groups=groups)}, names, rate)
+    whole = Split(columns["all"], y, groups=groups)
+    return Source(kind, _by_column(config, whole, found.texts(COLUMN).tolist() if splits else [], tally), names, rate)
+
+
+def _by_column(config: TrainConfig, whole: Split, values: list[str], tally: Tally) -> dict[str, Split]:
+    """Return the examples of a table by split, if the values of its column of splits name them; otherwise as "all"."""
+    parts = by_column(values, tally)
+    if parts is None:
+        return {"all": whole}
+    check_validation(config, parts)
+    return {split: whole.take(indices) for split, indices in parts.items()}
 
 
 def _read_table(config: TrainConfig, path: Path, class_names: tuple[str, ...] | None, tally: Tally) -> Source:
     tally.unit = "texts"
     columns = (config.text_column or "text", config.label_column or "label")
-    text, label = tables.read_columns(path, *columns, lists=columns[:1], skip_bad=config.skip_bad, tally=tally)
+    text, label, splits = tables.read_columns(
+        path, *columns, lists=columns[:1], skip_bad=config.skip_bad, tally=tally, also=COLUMN
+    )
+    if path != config.data or COLUMN in ",".join(columns).split(","):
+        splits = []
     if all(map(header.NUMBER.fullmatch, text)):
         raise UsageError(
             f"{path}, column {columns[0]!r}: expected texts, received numbers such as {text[0]}; --model tabular"
@@ -220,7 +239,7 @@ def _read_table(config: TrainConfig, path: Path, class_names: tuple[str, ...] | 
             f" {len(label[long]):,}; --label-column names another column"
         )
     y, names = _numbered(path, label, class_names, tally)
-    return Source("text", {"all": Split(np.asarray(text, object), y)}, names)
+    return Source("text", _by_column(config, Split(np.asarray(text, object), y), splits, tally), names)
 
 
 def _numbered(
@@ -230,7 +249,7 @@ def _numbered(
     names = class_names
     if names is None:
         names = in_order(set(labels))
-        tell_alike(names, tally)
+        tell_odd_names(names, tally)
     index = {name: i for i, name in enumerate(names)}
     if strange := sorted(set(labels) - set(names)):
         raise UsageError(f"{path}: class {strange[0]!r} is not one of {few(names)}")

@@ -8,7 +8,7 @@ import numpy as np
 
 from zoo.config import catalogue
 from zoo.config.train_config import TrainConfig
-from zoo.console.errors import UsageError
+from zoo.console.errors import UsageError, few
 from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.reading import Tally
 from zoo.data.sources import tables, tfds
@@ -125,6 +125,9 @@ def _read_files(path: Path, tally: Tally) -> dict[str, str]:
     named = split_files(path, (catalogue.TEXT,), tally)
     if "train" in named:
         return {split: _text(file) for split, file in named.items()}
+    if named:
+        names = [file.name for file in named.values()]
+        tally.notes.append(f"{few(names)} without a train{catalogue.TEXT} beside: read as part of the whole text")
     return {"all": "\n".join(_text(file) for file in visible_files(path, (catalogue.TEXT,)))}
 
 

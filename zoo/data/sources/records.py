@@ -1,6 +1,7 @@
 """Examples of classes in files of records: TFRecord, ArrayRecord and tar files, here or elsewhere."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from zoo.config.task_facts import Fit
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError, few
 from zoo.data import images
-from zoo.data.casts import as_int32
+from zoo.data.casts import as_int32, plain_names, tell_odd_names
 from zoo.data.dataset import Split
 from zoo.data.reading import Tally
 from zoo.data.stored import shards
@@ -49,6 +50,8 @@ def read(
     schema = parse(config.schema)
     indexed = {split: shards.indexed(found.format, files, schema) for split, files in found.files.items()}
     first = next(iter(indexed.values()))
+    if absent := shards.missing(found):
+        tally.notes.append(f"{len(absent):,} files of the set are missing: {few(absent)}")
     told = f"{found.format} files with x={first.schema.x}, y={first.schema.y}"
     tally.notes.append(f"{told}, as {'--schema says' if config.schema else 'the first record shows'}")
     return made(config, indexed, image_shape, class_names, fit, tally)
@@ -63,6 +66,7 @@ def made(
     tally: Tally,
 ) -> tuple[str, dict[str, Split], tuple[str, ...] | None]:
     """Return what `read` does, of files whose records are known."""
+    indexed = {split: _plain(part, tally) for split, part in indexed.items()}
     first = next(iter(indexed.values()))
     for split, part in indexed.items():
         if (part.schema.type, part.shape) != (first.schema.type, first.shape):
@@ -90,13 +94,25 @@ def made(
             raise UsageError(
                 f"--image-size {config.image_size}: expected encoded pictures, received {first.schema.type}"
             )
-    names = class_names
     names = class_names or indexed.get("train", first).names
+    if class_names is None and names is not None:
+        tell_odd_names(names, tally)
     splits = {
         split: shards.split_of(part, _classes(config.data_name, split, part, names), decoder)
         for split, part in indexed.items()
     }
     return kind, splits, names
+
+
+def _plain(part: Indexed, tally: Tally) -> Indexed:
+    """Return records whose labels have no spaces around them and have Unicode's composed form."""
+    if part.names is None:
+        return part
+    plain = plain_names(part.names, "labels", Tally())
+    other = np.array([a != b for a, b in zip(part.names, plain, strict=True)])
+    plain_names([part.names[label] for label in part.labels[other[part.labels]]], "labels", tally)
+    names = tuple(sorted(set(plain)))
+    return replace(part, names=names, labels=np.array([names.index(name) for name in plain], np.int32)[part.labels])
 
 
 def _classes(name: str, split: str, part: Indexed, names: Sequence[str] | None) -> np.ndarray:

@@ -18,6 +18,8 @@ from zoo.system.machine import available_memory
 csv.field_size_limit(2**31 - 1)  # a text may be a whole article
 # Bytes of memory for each byte of a file: itself, its text, and a buffer with four bytes for each character.
 TIMES_LARGER = 6
+# Options that name another column than the usual one.
+_NAMED_BY = {"text": "--text-column", "caption": "--text-column", "label": "--label-column"}
 # Number of columns among which a similar name is looked for.
 MOST_NAMES = 1000
 
@@ -28,6 +30,7 @@ def read_columns(
     lists: Collection[str] = (),
     skip_bad: bool = False,
     tally: Tally | None = None,
+    also: str | None = None,
 ) -> list[list[str]]:
     """Read columns of a table by name.
 
@@ -40,9 +43,10 @@ def read_columns(
         lists: Those of the groups whose values may also be lists of texts, which are joined by spaces.
         skip_bad: Whether to leave out lines with an empty text.
         tally: Takes the lines that are left out, and the lists that are joined to a text.
+        also: Name of a column that the table need not have, and whose values may be empty.
 
     Returns:
-        One list of texts for each group.
+        One list of texts for each group, and one of the values of `also` if it is not None.
 
     Raises:
         UsageError: If the table does not have a column, if a line is not a record, lacks a text or has more values
@@ -51,6 +55,7 @@ def read_columns(
     wanted = [group.split(",") for group in groups]
     tally = tally or Tally()
     columns: list[list[str]] = [[] for _ in wanted]
+    others: list[str] = []
     for number, row in _rows(path, tally):
         texts = []
         for group, names in zip(groups, wanted, strict=True):
@@ -60,11 +65,14 @@ def read_columns(
             found = [row[name] for name in names]
             if group in lists:
                 found = [_joined(name, value, tally) for name, value in zip(names, found, strict=True)]
+            else:  # a label 1.0 is the label 1
+                found = [int(v) if isinstance(v, float) and v.is_integer() else v for v in found]
             texts.append(" ".join(_text(path, number, *named) for named in zip(names, found, strict=True)))
         empty = next((i for i, text in enumerate(texts) if not text.strip()), None)
         if empty is None:
             for column, text in zip(columns, texts, strict=True):
                 column.append(text)
+            others.append(str(row.get(also) or ""))
         elif skip_bad:
             tally.left_out["with an empty field"] += 1
         else:
@@ -74,7 +82,7 @@ def read_columns(
             )
     if not columns[0]:
         raise UsageError(f"{path}: expected at least one line after the column names, received none")
-    return columns
+    return columns if also is None else [*columns, others]
 
 
 def _joined(name: str, value: object, tally: Tally) -> object:
@@ -149,8 +157,9 @@ def read_triples(path: Path, skip_bad: bool, tally: Tally) -> list[tuple[str, st
     Raises:
         UsageError: If a line is not a triple, or if the table has no lines.
     """
-    found = []
+    found, begin = [], 0
     for number, row in _triple_rows(path):
+        begin = begin or number
         names = [_text(path, number, "a triple", text).strip() for text in row if text is not None]
         if len(names) == 3 and all(names):
             found.append(tuple(names))
@@ -163,6 +172,12 @@ def read_triples(path: Path, skip_bad: bool, tally: Tally) -> list[tuple[str, st
             )
     if not found:
         raise UsageError(f"{path}: expected at least one triple, received none")
+    others = {relation for _, relation, _ in found[1:]}
+    if begin == 1 and TABLES[path.suffix.lower()] and others and found[0][1] not in others:
+        tally.notes.append(
+            f"line 1 of {path.name} is read as a triple, though no other has its relation: {', '.join(found[0])}; name"
+            f" the columns {', '.join(TRIPLES[0])} if they are names"
+        )
     return found
 
 
@@ -210,7 +225,8 @@ def read_text(path: Path) -> str:
         return content.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise UsageError(
-            f"{path}: expected UTF-8 text, received byte {content[error.start]:#x} at offset {error.start}"
+            f"{path}: expected UTF-8 text, received byte {content[error.start]:#x} at offset {error.start}; save it as"
+            " UTF-8"
         ) from None
 
 
@@ -219,6 +235,10 @@ def _refuse_column(path: Path, number: int, name: str, row: dict) -> None:
         raise UsageError(f"{path}, line {number}: no value in column {name!r}")
     have = [str(key) for key in row if key is not None]
     hint = "; --task translation reads pairs" if {"source", "target"} <= set(have) else nearest(name, have[:MOST_NAMES])
+    if any(";" in key for key in have) and path.suffix.lower() == ".csv":
+        hint = "; write commas between the values, only --model tabular reads semicolons"
+    elif not hint and name in _NAMED_BY:
+        hint = f"; {_NAMED_BY[name]} names another column"
     hint = hint or "; --model tabular --target-column NAME learns from columns of numbers and categories"
     raise UsageError(f"{path}: expected a column {name!r}, received {few([key[:40] for key in have])}{hint}")
 

@@ -1,4 +1,4 @@
-"""Groups of examples that stay in one split: a speaker, a subject, a day (`--group`)."""
+"""Groups of examples that stay in one split: a speaker, a subject, a day (`--group`, `--group-column`)."""
 
 import re
 from collections.abc import Mapping

@@ -44,7 +44,7 @@ def contents(file: str, schema: Schema, look: bool) -> Iterator[tuple[Row, bytes
             schema = _completed(table.schema_arrow, schema) if look else schema
             wanted = _columns(names, schema)
             for batch in table.iter_batches(BATCH, columns=[*wanted, schema.y]):
-                inputs = _inputs(batch, wanted, schema)
+                inputs = _inputs(batch, wanted, schema, number)
                 for content, label in zip(inputs, _labels(batch, schema.y), strict=True):
                     found = replace(schema, type=_type(content, schema)) if look else schema
                     yield Row(number, 0, len(content), label, found), content
@@ -85,12 +85,14 @@ def _columns(names: Sequence[str], schema: Schema) -> list[str]:
     return wanted
 
 
-def _inputs(batch: Any, wanted: list[str], schema: Schema) -> list[bytes]:
+def _inputs(batch: Any, wanted: list[str], schema: Schema, before: int) -> list[bytes]:
     import pyarrow
 
     columns = [batch.column(name) for name in wanted]
-    if missing := next((name for name, column in zip(wanted, columns, strict=True) if column.null_count), None):
-        raise ValueError(f"expected a value in every row of {missing!r}, received none in some")
+    for name, column in zip(wanted, columns, strict=True):
+        if column.null_count:
+            row = before + int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
+            raise ValueError(f"expected a value in every row of {name!r}, received none in row {row + 1:,}")
     kind = columns[0].type
     if len(columns) == 1 and pyarrow.types.is_struct(kind):
         names = [field.name for field in kind]

@@ -28,10 +28,13 @@ from zoo.system.cache import folder
 
 # Bytes of neighbours that are read together, and bytes of a set up to which they are not: memory holds its files.
 BLOCK, SMALL = 1 << 17, 1 << 30
+# Number of files of a set up to which missing ones are looked for.
+MOST_FILES = 100_000
 # Part of every key of the cache: raise it when an index has another form.
 FORMAT = 1
 _READERS: dict[str, Any] = {"TFRecord": tfrecord, "ArrayRecord": array_record, "tar": tar, "Parquet": parquet}
 _WORD = re.compile(r"[a-z]+")
+_NUMBERED = re.compile(r"(.*?)(\d+)-of-(\d+)(.*)")
 # A function that yields the records of a file; see `tfrecord.rows`.
 Rows = Callable[[str, Schema, bool], Iterator[Row]]
 _DTYPES = {"float32": np.dtype("<f4"), "uint8": np.dtype("u1")}
@@ -85,10 +88,8 @@ def found(path: Path | str) -> Shards:
     if not kind:
         raise UsageError(f"--data {where}: expected a file or a folder, found none")
     files = [where] if kind == "file" else places.files_below(where)
-    if cut := [file for file in files if re.search(r"\.(tar|tfrecords?)\.(gz|bz2|xz|zst)$|\.tgz$", file.lower())]:
-        raise UsageError(
-            f"{cut[0]}: expected files that are not compressed, whose records can be read by themselves: unpack it"
-        )
+    for file in files:
+        records.check_unpacked(file)
     by_format: dict[str, list[str]] = {}
     for file in files:
         if name := records.format_of(file):
@@ -117,6 +118,18 @@ def found(path: Path | str) -> Shards:
     if "all" not in by_split and "train" not in by_split:
         raise UsageError(f"--data {where}: expected files of train beside those of {' and '.join(sorted(by_split))}")
     return Shards(name, by_split)
+
+
+def missing(found: Shards) -> list[str]:
+    """Return the files that others name by their numbers, train-00001-of-00003, and that are not there."""
+    have = {file for files in found.files.values() for file in files}
+    wanted = {}
+    for file in sorted(have):
+        if parts := _NUMBERED.fullmatch(file):
+            before, number, count, after = parts.groups()
+            for i in range(min(int(count), MOST_FILES)):
+                wanted[f"{before}{i:0{len(number)}}-of-{count}{after}"] = None
+    return [file for file in wanted if file not in have]
 
 
 def indexed(name: str, files: Sequence[str], schema: Schema) -> Indexed:

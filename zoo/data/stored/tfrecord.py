@@ -18,6 +18,8 @@ from zoo.data.stored.spans import Spans
 
 _LENGTH, _CHECKSUM = struct.Struct("<Q"), struct.Struct("<I")
 BEFORE = _LENGTH.size + _CHECKSUM.size
+# First bytes of a file that gzip compressed (RFC 1952).
+_GZIP = b"\x1f\x8b"
 # Longest record that is read: what a message may hold at most (protobuf.dev/programming-guides/encoding).
 LONGEST = 1 << 31
 
@@ -46,6 +48,8 @@ def _records(stream) -> Iterator[bytes]:  # noqa: ANN001  (any open file)
             raise ValueError("the file is cut")
         (length,) = _LENGTH.unpack_from(begin)
         if _masked(begin[: _LENGTH.size]) != _CHECKSUM.unpack_from(begin, _LENGTH.size)[0] or length > LONGEST:
+            if begin.startswith(_GZIP):
+                raise ValueError("expected records that are not compressed, received gzip; unpack the file")
             raise ValueError("expected a TFRecord, received other bytes: the checksum of its length differs")
         record, end = stream.read(length), stream.read(_CHECKSUM.size)
         if len(record) + len(end) < length + _CHECKSUM.size:

@@ -57,6 +57,16 @@ def values(column: Any, large: bool) -> tuple[np.ndarray | None, int]:
     return None, 0
 
 
+def words(column: Any) -> list[str]:
+    """Return the different texts of a column of Parquet without spaces around them, none for another column."""
+    import pyarrow
+
+    column = _plain(column)
+    if not (pyarrow.types.is_string(column.type) or pyarrow.types.is_large_string(column.type)):
+        return []
+    return [text.strip() for text in column.unique().to_pylist() if text is not None]
+
+
 def told(kind: Any, large: bool, infinite: int) -> tuple[str, ...]:
     """Return what was assumed of a column, as clauses that follow its name.
 

@@ -3,7 +3,8 @@
 An input is a record that a run and its files keep: `name` of the column and `form`.
 
 - number: `edges`, quantiles of the training rows, and `missing`, whether some of them have none.
-- date: days since 2000-01-01; edges and missing as of a number, and `time`, whether dates have a time.
+- date: days since 2000-01-01; edges and missing as of a number, and `time`, whether dates have a time. `written`
+  is how a file of texts has them, if not as in ISO 8601.
 - word: 1 where a text has the word `value`, otherwise 0.
 - category: place of a text in `values` from 1, 0 for any other text and for none.
 
@@ -17,9 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from zoo.console.errors import few
+from zoo.console.errors import UsageError, few
 from zoo.data import marks
+from zoo.data.casts import tells_apart
 from zoo.data.reading import Tally
+from zoo.data.tabular.kinds import Form
 from zoo.data.tabular.table import Table
 
 Input = Mapping[str, Any]
@@ -40,13 +43,14 @@ _WORD = re.compile(r"\w+")
 ORDER = {"number": 0, "date": 0, "word": 1, "category": 2}
 
 
-def inputs_of(table: Table, names: Sequence[str], tally: Tally) -> tuple[Input, ...]:
+def inputs_of(table: Table, names: Sequence[str], tally: Tally, whole: Table | None = None) -> tuple[Input, ...]:
     """Return what the inputs of a model are, from training rows.
 
     Args:
         table: Training rows.
         names: Columns to learn from.
         tally: Takes what was found, and the columns that are left out.
+        whole: Table that the rows were drawn from, in its order; the rows themselves by default.
     """
     found: list[Input] = []
     out: list[str] = []
@@ -55,7 +59,10 @@ def inputs_of(table: Table, names: Sequence[str], tally: Tally) -> tuple[Input, 
         found += made
         out += [] if made else [name]
     if out:
-        tally.notes.append(f"columns {few(out)} have one value, or other words in each row, and are left out")
+        tally.notes.append(
+            f"columns {few(out)} have one value as float32, or other words in each row, and are left out"
+        )
+    _tell_counting(whole or table, [each["name"] for each in found if each["form"] == "number"], tally)
     forms = Counter(each["form"] for each in found if each["form"] != "word")
     words = Counter(each["name"] for each in found if each["form"] == "word")
     parts = [f"{count} {_PLURAL[form] if count > 1 else form}" for form, count in forms.items()]
@@ -64,27 +71,44 @@ def inputs_of(table: Table, names: Sequence[str], tally: Tally) -> tuple[Input, 
     return tuple(sorted(found, key=lambda each: ORDER[each["form"]]))
 
 
+def forms_of(inputs: Sequence[Input]) -> dict[str, Form]:
+    """Return how the values of the columns of inputs are written, for `zoo.data.tabular.table.read`."""
+    usual: dict[str, Form] = {"number": "numbers", "date": "dates", "word": "texts", "category": "texts"}
+    return {each["name"]: each.get("written", usual[each["form"]]) for each in inputs}
+
+
 _PLURAL = {"number": "numbers", "date": "dates", "category": "categories"}
 
 
 def _of_numbers(table: Table, name: str, tally: Tally) -> list[Input]:
-    values = table.numbers(name)
+    values = _numbers(table, name, "number")
+    _tell_rounded(values, name, tally)
     edges = _edges(values)
-    given = values[~np.isnan(values)]
-    if len(edges) > 1 and len(given) > 2 and (np.diff(given) == 1).all():
-        tally.notes.append(
-            f"column {name!r} counts the rows; leave it out with --columns '!{name}' if it is no feature"
-        )
     missing = bool(np.isnan(values).any())
     return [{"name": name, "form": "number", "edges": edges, "missing": missing}] if len(edges) > 1 else []
 
 
+def _tell_counting(table: Table, names: Sequence[str], tally: Tally) -> None:
+    """Note which columns of numbers count the rows of a table, up or down."""
+    for name in names:
+        given = table.numbers(name)
+        steps = np.diff(given[~np.isnan(given)])
+        if len(steps) > 1 and abs(steps[0]) == 1 and (steps == steps[0]).all():
+            tally.notes.append(
+                f"column {name!r} counts the rows; leave it out with --columns '!{name}' if it is no feature"
+            )
+
+
 def _of_times(table: Table, name: str, tally: Tally) -> list[Input]:
     times = table.times(name)
-    edges, given = _edges(_days(times)), times[~np.isnat(times)]
+    days, given = _days(times), times[~np.isnat(times)]
+    _tell_rounded(days, name, tally)
+    edges = _edges(days)
     time = bool((given != given.astype("datetime64[D]")).any())
     missing = bool(np.isnat(times).any())
     record = {"name": name, "form": "date", "edges": edges, "missing": missing, "time": time}
+    if (written := table.form(name)) != "dates":
+        record["written"] = written
     return [record] if len(edges) > 1 else []
 
 
@@ -149,6 +173,14 @@ def _edges(values: np.ndarray) -> list[float]:
     return [float(edge) for edge in found]
 
 
+def _tell_rounded(values: np.ndarray, name: str, tally: Tally) -> None:
+    """Note that float32, which a model takes, does not tell the values of a column apart."""
+    if not tells_apart(values[~np.isnan(values)]):
+        tally.notes.append(
+            f"column {name!r} has values that differ by too little for float32; subtract what they share"
+        )
+
+
 def _days(times: np.ndarray) -> np.ndarray:
     return (times - EPOCH) / _DAY
 
@@ -172,7 +204,7 @@ def encoded(table: Table, inputs: Sequence[Input]) -> np.ndarray:
             ids = {value: number for number, value in enumerate(each["values"], 1)}
             found[:, place] = [ids.get(text, 0) for text in table.texts(name)]
         else:
-            values = _numbers(table, each)
+            values = _numbers(table, name, form)
             middle = MISSING if each["missing"] else each["edges"][len(each["edges"]) // 2]
             found[:, place] = np.where(np.isnan(values), middle, values)
     return found
@@ -199,16 +231,28 @@ def tell_strange(table: Table, inputs: Sequence[Input], tally: Tally) -> None:
                     counts.total()
                 )
         elif each["form"] != "word" and not each["missing"]:
-            absent = sum(int(np.isnan(_numbers(piece, each)).sum()) for piece in table.pieces([name]))
+            absent = sum(int(np.isnan(_numbers(piece, name, each["form"])).sum()) for piece in table.pieces([name]))
             if absent:
                 tally.changed[f"missing values of {name!r}, which training rows never had, taken for the median"] += (
                     absent
                 )
 
 
-def _numbers(table: Table, given: Input) -> np.ndarray:
-    """Return the values of a number or a date as float64, NaN where one is missing."""
-    return _days(table.times(given["name"])) if given["form"] == "date" else table.numbers(given["name"])
+def _numbers(table: Table, name: str, form: str) -> np.ndarray:
+    """Return the values of a number or a date as float64, NaN where one is missing.
+
+    Raises:
+        UsageError: A number that float32, which a model takes, does not hold.
+    """
+    if form == "date":
+        return _days(table.times(name))
+    values = table.numbers(name)
+    if len(far := np.flatnonzero(np.abs(values) > np.finfo(np.float32).max)):
+        raise UsageError(
+            f"{table.path}, line {table.lines[far[0]]}: expected numbers within float32 in column {name!r}, received"
+            f" {values[far[0]]:g}"
+        )
+    return values
 
 
 def for_model(inputs: Sequence[Input]) -> list[dict[str, Any]]:

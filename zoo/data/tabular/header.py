@@ -5,6 +5,7 @@ Only the names in a Parquet file need pyarrow.
 
 import csv
 import fnmatch
+import functools
 import gzip
 import io
 import re
@@ -14,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from zoo.config.task_facts import COLUMNS, COMPRESSED, TABLES, ending_of_table
+from zoo.config.task_facts import COLUMNS, COMPRESSED, SPLITS, TABLES, ending_of_table
 from zoo.config.train_config import TrainConfig, flag
 from zoo.console.documents import from_json
 from zoo.console.errors import UsageError, few, nearest
@@ -22,9 +23,6 @@ from zoo.console.errors import UsageError, few, nearest
 DELIMITERS, PARQUET = TABLES, COLUMNS[-1]
 ENDINGS = f"{', '.join(TABLES)} or {PARQUET}, which {COMPRESSED} may follow"
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-# Lines of a jsonl file whose keys are taken for the names of all columns.
-LINES = 100
-_SPLITS = {"train": "train", "valid": "validation", "validation": "validation", "val": "validation", "test": "test"}
 # Number of columns among which a similar name is looked for.
 MOST_NAMES = 1000
 _DAMAGED = (EOFError, OSError, zlib.error)
@@ -36,7 +34,7 @@ def is_table(path: Path | None) -> bool:
 
 
 def columns_of(path: Path) -> list[str]:
-    """Return the names of a table's columns in their order; those of a jsonl file are the keys of its first lines.
+    """Return the names of a table's columns in their order; those of a jsonl file are the keys of all its lines.
 
     Args:
         path: Path of the table.
@@ -54,11 +52,13 @@ def columns_of(path: Path) -> list[str]:
             return _of_parquet(path)
         with opened(path) as file:
             if DELIMITERS[found] is None:
-                return _keys(path, file)
+                known = path.stat()
+                return list(_keys(path, known.st_size, known.st_mtime_ns))
             return checked(path, *named(path, _lines(path, file)))
     except UnicodeDecodeError as error:
         raise UsageError(
-            f"{path}: expected UTF-8 text, received byte {error.object[error.start]:#x} in the first lines"
+            f"{path}: expected UTF-8 text, received byte {error.object[error.start]:#x} in the first lines; save"
+            " it as UTF-8"
         ) from None
     except _DAMAGED as error:
         raise UsageError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
@@ -72,7 +72,7 @@ def in_folder(folder: Path) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        split = _SPLITS.get(path.name.partition(".")[0].lower())
+        split = SPLITS.get(path.name.partition(".")[0].lower())
         if split is None or not ending_of_table(path):
             continue
         if split in found:
@@ -110,16 +110,24 @@ def check_used(config: TrainConfig, names: Sequence[str], option: str) -> None:
             matching(path, [pattern.removeprefix("!") for pattern in config.columns], "--columns")
 
 
+def check_groups(config: TrainConfig) -> None:
+    """Raise UsageError unless the tables have the column of `--group-column`, if it is given."""
+    if config.group_column is None:
+        return
+    if not is_table(config.data) and not config.data.is_dir():
+        raise UsageError(f"--group-column {config.group_column}: expected with a table, received {config.data.name}")
+    check_used(config, [config.group_column], "group_column")
+
+
 def refuse_absent(path: Path, known: Sequence[str], names: Sequence[str], what: str = "") -> None:
     """Raise UsageError for the first name that is not among the known columns; see `check_columns`."""
     for name in names:
         if name not in known:
-            option = f"{what} {name}" if what else str(path)
-            where = f" of {path.name}" if what else ""
-            listed = few([key[:40] for key in known])
+            listed, similar = few([key[:40] for key in known]), nearest(name, known[:MOST_NAMES])
+            if not what:
+                raise UsageError(f"{path}: expected a column {name!r}, received {listed}{similar}")
             raise UsageError(
-                f"{option}: expected a column{where}, received {name!r}; its columns are {listed}"
-                f"{nearest(name, known[:MOST_NAMES])}"
+                f"{what} {name}: expected a column of {path.name}, received {name!r}; its columns are {listed}{similar}"
             )
 
 
@@ -214,6 +222,10 @@ def checked(path: Path, number: int, names: list[str]) -> list[str]:
         UsageError: A name that occurs twice, or a line of numbers.
     """
     given = [name for name in once(path, names) if name]
+    if given[0].lower().startswith("sep=") or (len(given) == 1 and given[0].startswith("#")):
+        raise UsageError(
+            f"{path}, line {number}: expected the names of the columns, received {given[0][:40]!r}; remove this line"
+        )
     if all(map(NUMBER.fullmatch, given)):
         raise UsageError(
             f"{path}, line {number}: expected the names of the columns, received numbers: {few(given)}; write a line of"
@@ -239,17 +251,17 @@ def _lines(path: Path, file: IO[str]) -> Iterator[tuple[int, list[str]]]:
     yield from rows(file, delimiter_of(path, first), path)
 
 
-def _keys(path: Path, file: IO[str]) -> list[str]:
+@functools.lru_cache
+def _keys(path: Path, size: int, modified: int) -> tuple[str, ...]:
+    """Return the keys of all lines; a file of this size and time is read once."""
     found: dict[str, None] = {}
-    number = 0
-    for number, line in enumerate(file, 1):
-        if line.strip():
-            found |= dict.fromkeys(record(path, number, line))
-        if number == LINES:
-            break
+    with opened(path) as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                found.update(dict.fromkeys(record(path, number, line)))
     if not found:
         raise UsageError(f"{path}: expected a table, received an empty file")
-    return list(found)
+    return tuple(found)
 
 
 def record(path: Path, number: int, line: str) -> dict[str, object]:

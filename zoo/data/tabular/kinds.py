@@ -29,6 +29,7 @@ KINDS: dict[Form, Kind] = {
     "month first": "times",
     "texts": "texts",
 }
+WORDS: dict[Kind, str] = {"numbers": "numbers", "texts": "texts", "times": "dates"}
 # Values of a column of numbers that stand for a missing one, in lower case.
 MISSING = frozenset(("", "na", "n/a", "#n/a", "nan", "null", "none", "?", "-"))
 TRUE, FALSE = ("true", "yes"), ("false", "no")
@@ -38,14 +39,22 @@ LEAST, MOSTLY = 10, 0.9
 _PLAIN = re.compile(r"[0-9eE+\-.\s]*")
 _LEADING_ZERO = re.compile(r"(?m)^[+-]?0\d")
 _COMMA = re.compile(r"[+-]?\d+,\d+")
-_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
+_BOTH_MARKS = re.compile(r"[+-]?\d{1,3}((\.\d{3})+,\d+|(,\d{3})+\.\d+)")
+# Whole numbers with points between thousands, or numbers with three decimals.
+GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(\.\d{3})+")
 _AFFIXED = re.compile(r"[$€£]\s?[\d.,]+|[\d.,]+\s?[%€$£]")
 _ISO = re.compile(r"\d{4}[-/]\d{1,2}([-/]\d{1,2}([T ]\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?\s?(Z|[+-]\d{2}:?\d{2})?)?)?")
 _ZONE = re.compile(r"(Z|[+-]\d{2}:?\d{2})$")
 _SLASHED = re.compile(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4})((?:[T ]\d{1,2}:\d{2}(?::\d{2})?)?)")
+# Dates with two digits for the year or with AM and PM, which are not read.
+_OTHER_DATE = re.compile(
+    r"\d{1,2}([/.-])\d{1,2}\1(\d{2}|\d{4}(?=.*M$))(\s\d{1,2}:\d{2}(:\d{2})?(\s?[AP]M)?)?", re.IGNORECASE
+)
 MONTHS = 12
 # What may have been meant as a number, and what is beside numbers, by what is said of it.
 _ODD: dict[str, Callable[[str], Any]] = {
+    "has dates that are not read,": _OTHER_DATE.fullmatch,
     "has numbers with commas": lambda text: _COMMA.fullmatch(text) or _THOUSANDS.fullmatch(text),
     "has numbers with signs": _AFFIXED.fullmatch,
     "has values in quotation marks": lambda text: len(text) > 1 and text[0] == text[-1] == '"',
@@ -153,7 +162,9 @@ def as_numbers(where: str, texts: np.ndarray) -> np.ndarray:
         if plain in TRUE or plain in FALSE:
             found[i] = plain in TRUE
         elif plain not in MISSING:
-            raise UsageError(f"{where}: expected numbers, received {short(str(text))}")
+            both = next((other for other in texts if _BOTH_MARKS.fullmatch(other)), None)
+            cure = "; write numbers without marks between thousands" if both else ""
+            raise UsageError(f"{where}: expected numbers, received {short(both or str(text))}{cure}")
     return found
 
 
@@ -180,7 +191,7 @@ class Evidence:
         self._count = self._right = 0
         self._fails = {form: form == "commas" and not commas for form in KINDS}  # a form that some value does not have
         self._slashed, self._largest = True, [0, 0]  # dates with the year at the end, and the largest of both parts
-        self._zoned = self._no_thousands = self._zero = False
+        self._zoned = self._unzoned = self._no_thousands = self._zero = False
         self._odd: dict[str, str] = {}  # first value of each kind that may have been meant as a number
 
     @property
@@ -241,7 +252,9 @@ class Evidence:
     def _add_dates(self, given: Sequence[str]) -> None:
         if not self._fails["dates"]:
             self._fails["dates"] = not all(map(_ISO.fullmatch, given)) or not _are_dates(given, "dates")
-            self._zoned |= not self._fails["dates"] and any(map(_ZONE.search, given))
+            if not self._fails["dates"]:
+                zoned = [_ZONE.search(text) is not None for text in given if ":" in text]
+                self._zoned, self._unzoned = self._zoned or any(zoned), self._unzoned or not all(zoned)
         if not self._slashed:
             return
         parts = [_SLASHED.fullmatch(text) for text in given]
@@ -256,15 +269,35 @@ class Evidence:
             if what not in self._odd and (found := next(filter(fits, given), None)) is not None:
                 self._odd[what] = found
 
-    def verdict(self) -> tuple[Form, tuple[str, ...]]:
-        """Return the form of the values, and what was assumed as clauses that follow the name of the column."""
+    def verdict(self, like: Form | None = None) -> tuple[Form, tuple[str, ...]]:
+        """Return the form of the values, and what was assumed as clauses that follow the name of the column.
+
+        Args:
+            like: Form of the column in the table that a model learns from. Texts stay texts, and what these values
+                alone do not show, such as the order of day and month, is taken from it.
+        """
+        found, told = self._alone()
+        if like is None:
+            return found, told
+        if like == "texts" or not self._count:
+            return like, ()
+        if found == like:
+            return found, () if found in ("day first", "month first") else told
+        return (like, ()) if KINDS[found] != KINDS[like] and self._may_be(like) else (found, told)
+
+    def _may_be(self, form: Form) -> bool:
+        """Return whether all values are written in a form, though they alone do not show it."""
+        return not self._fails[form] and (self._slashed if form in ("day first", "month first") else form == "commas")
+
+    def _alone(self) -> tuple[Form, tuple[str, ...]]:
         fails = self._fails
         if not self._count or not fails["numbers"]:
             return "numbers", ()
         if not fails["commas"] and self._no_thousands:
             return "commas", ("has decimal commas",)
         if not fails["dates"]:
-            return "dates", ("has time zones, which were changed to UTC",) if self._zoned else ()
+            rest = "; values without one count as UTC" if self._unzoned else ""
+            return "dates", (f"has time zones, which were changed to UTC{rest}",) if self._zoned else ()
         told, late = (), [largest > MONTHS for largest in self._largest]
         if self._slashed and not any(late):
             told = (
@@ -276,9 +309,16 @@ class Evidence:
             return "mostly", ()
         return "texts", (*told, *self._told_odd())
 
+    def stored_as_texts(self) -> tuple[str, ...]:
+        """Return a clause about numbers or dates in a column that a file stores as texts."""
+        found = self._alone()[0]
+        if not self._count or found in ("texts", "mostly"):
+            return ()
+        return (f"has {WORDS[KINDS[found]]} such as {short(self._first)} stored as texts, and is of texts",)
+
     def _told_odd(self) -> tuple[str, ...]:
         """Return a clause about texts that may have been meant as numbers."""
-        for what in list(_ODD)[:3]:
+        for what in list(_ODD)[:4]:
             if what in self._odd:
                 return (f"is of texts: it {what} such as {short(self._odd[what])}",)
         if not self._right:
@@ -286,4 +326,4 @@ class Evidence:
         named = self._odd.get("begins with a zero") or self._odd.get("is no number")
         if named:
             return (f"is of texts: it has values such as {short(named)} beside numbers",)
-        return ("is of texts: it has whole numbers that float64 does not hold",)
+        return ("is of texts: it has numbers that float64 does not hold",)

@@ -19,6 +19,7 @@ def check(config: TrainConfig) -> None:
     """Raise UsageError unless the data have the columns that the options name; the table is not read."""
     if config.data is None:
         raise UsageError("--task multilabel: expected --data, a table with columns of labels or arrays, received none")
+    header.check_groups(config)
     if config.data.suffix.lower() == ARRAYS:
         if config.label_columns is not None:
             raise UsageError(f"--label-columns: expected with a table, {config.data} has arrays x and y")

@@ -129,9 +129,15 @@ def places(path: Path, names: list[str], columns: Collection[str] | None, tally:
     """
     if columns is not None:
         header.refuse_absent(path, names, list(columns))
-    elif unnamed := [place + 1 for place, name in enumerate(names[: _named_until(names)]) if not name]:
-        tally.notes.append(f"column {unnamed[0]} of {path.name} has no name and is not read")
+    else:
+        tell_unnamed(path, names, tally)
     return {name: place for place, name in enumerate(names) if name and (columns is None or name in columns)}
+
+
+def tell_unnamed(path: Path, names: list[str], tally: Tally) -> None:
+    """Note a column without a name before the last one that has a name."""
+    if unnamed := [place + 1 for place, name in enumerate(names[: _named_until(names)]) if not name]:
+        tally.notes.append(f"column {unnamed[0]} of {path.name} has no name and is not read")
 
 
 def _named_until(names: list[str]) -> int:

@@ -1,12 +1,14 @@
 """Regression: examples with one or more numbers each."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
 from zoo.config.task_facts import ARRAYS
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError, few
+from zoo.data.casts import as_float32, check_apart
 from zoo.data.dataset import Dataset
 from zoo.data.reading import Tally
 from zoo.data.tabular import header, targets
@@ -20,6 +22,7 @@ def check(config: TrainConfig) -> None:
         raise UsageError(
             "--task regression: expected --data, a table with a column of numbers or arrays, received none"
         )
+    header.check_groups(config)
     if config.data.suffix.lower() == ARRAYS:
         if config.target_column is not None:
             raise UsageError(f"--target-column: expected with a table, {config.data} has arrays x and y")
@@ -44,7 +47,7 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
     """
     like = taken.like
     names = like.targets if like else config.target_column or ()
-    found = targets.examples(config, taken, names, _values)
+    found = targets.examples(config, taken, names, partial(_values, trained=like is None))
     y = found.splits["train"].y.astype(np.float64)
     if like is None and (y.max(0) == y.min(0)).any():
         same = found.names[int((y.max(0) == y.min(0)).argmax())]
@@ -61,6 +64,16 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
     )
 
 
-def _values(table: Table, names: Sequence[str], tally: Tally) -> np.ndarray:
-    """Return columns of numbers, (rows, names) float32."""
-    return np.stack([table.numbers(name) for name in names], axis=1).astype(np.float32)
+def _values(table: Table, names: Sequence[str], tally: Tally, trained: bool) -> np.ndarray:
+    """Return columns of numbers, (rows, names) float32.
+
+    Raises:
+        UsageError: Numbers that float32 does not hold, or does not tell apart.
+    """
+    found = []
+    for name in names:
+        where, values = f"{table.path}, column {name!r}", table.numbers(name)
+        found.append(as_float32(where, values))
+        if trained:
+            check_apart(where, values)
+    return np.stack(found, axis=1)

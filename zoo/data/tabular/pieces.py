@@ -12,10 +12,10 @@ import numpy as np
 from zoo.config.task_facts import COMPRESSED, ending_of_table
 from zoo.console.errors import UsageError
 from zoo.data.reading import Tally
-from zoo.data.tabular import arrow, header, lines
+from zoo.data.tabular import arrow, header, lines, traits
 from zoo.data.tabular.header import DELIMITERS, PARQUET
+from zoo.data.tabular.kinds import Evidence, Form
 from zoo.data.tabular.table import BAD, TIMES_LARGER, Table, refuse_type, valued
-from zoo.data.tabular.traits import Traits
 
 # Most values, and most characters of them, that are in memory at a time.
 CELLS, CHARACTERS = 1 << 18, 1 << 23
@@ -69,7 +69,9 @@ def _memory_of_columns(path: Path, columns: int) -> int:
     return parquet.read_metadata(header.parquet_file(path)).num_rows * columns * VALUE
 
 
-def read(path: Path, columns: Sequence[str], skip_bad: bool, tally: Tally) -> tuple[list[str], Iterator[Table]]:
+def read(
+    path: Path, columns: Sequence[str], skip_bad: bool, tally: Tally, like: Mapping[str, Form] | None = None
+) -> tuple[list[str], Iterator[Table]]:
     """Read a table twice: once for the types of its columns and faults of its rows, once for the values.
 
     Args:
@@ -77,6 +79,7 @@ def read(path: Path, columns: Sequence[str], skip_bad: bool, tally: Tally) -> tu
         columns: Names of the columns to read.
         skip_bad: Whether rows with faults are left out.
         tally: Takes what was assumed and, once all rows were read, those that are left out.
+        like: Form of columns in the table that a model learns from, see `kinds.Evidence.verdict`.
 
     Returns:
         Names of the columns in the order of the file, and an iterator over the rows.
@@ -86,10 +89,16 @@ def read(path: Path, columns: Sequence[str], skip_bad: bool, tally: Tally) -> tu
     """
     if ending_of_table(path) == PARQUET:
         return _of_parquet(path, columns, tally)
+    like = like or {}
     if DELIMITERS[ending_of_table(path)] is None:
-        return _of_texts(path, False, lambda tally, known: _objects(path, columns, known), skip_bad, tally)
+        return _of_texts(path, False, lambda tally, known: _objects(path, columns, known), skip_bad, tally, like)
     return _of_texts(
-        path, _commas(path), lambda tally, known: _delimited(path, columns, skip_bad, tally, known), skip_bad, tally
+        path,
+        _commas(path),
+        lambda tally, known: _delimited(path, columns, skip_bad, tally, known),
+        skip_bad,
+        tally,
+        like,
     )
 
 
@@ -105,18 +114,18 @@ def _of_texts(
     texts: Callable[[Tally, dict[str, None]], Iterator[Texts]],
     skip_bad: bool,
     tally: Tally,
+    like: Mapping[str, Form],
 ) -> tuple[list[str], Iterator[Table]]:
     stamp = _stamp(path)
     known: dict[str, None] = {}
-    traits: dict[str, Traits] = {}
+    found: dict[str, traits.Traits] = {}
     for numbers, columns in _told(path, texts(tally, known)):
-        traits = traits or {name: Traits(path, name, commas) for name in columns}
+        found = found or {name: traits.Traits(path, name, commas, like.get(name)) for name in columns}
         for name, values in columns.items():
-            (traits[name].add if isinstance(values, list) else traits[name].add_column)(values, numbers)
-    names = [name for name in known if name in traits]
-    for name in names:
-        traits[name].tell(skip_bad, tally)
-    forms = {name: traits[name].form for name in names}
+            (found[name].add if isinstance(values, list) else found[name].add_column)(values, numbers)
+    names = [name for name in known if name in found]
+    traits.tell({name: found[name] for name in names}, skip_bad, tally)
+    forms = {name: found[name].form for name in names}
 
     def tables() -> Iterator[Table]:
         for numbers, columns in _told(path, texts(Tally(), {})):
@@ -145,17 +154,19 @@ def _of_parquet(path: Path, columns: Sequence[str], tally: Tally) -> tuple[list[
         except (pyarrow.ArrowException, OSError) as error:
             raise UsageError(f"{path}: expected a Parquet file: {' '.join(str(error).split())[:200]}") from None
 
+    evidence = {name: Evidence(commas=False) for name in names}
     large, infinite, types = dict.fromkeys(names, False), dict.fromkeys(names, 0), {}
     for part in batches():
         for name in names:
             types[name] = part.column(name).type
+            evidence[name].add(arrow.words(part.column(name)))
             large[name] |= arrow.is_large(part.column(name))
             values, count = arrow.values(part.column(name), False)
             infinite[name] += count
             if values is None:
                 refuse_type(path, name, types[name])
     for name, kind in types.items():
-        told = arrow.told(kind, large[name], infinite[name])
+        told = (*evidence[name].stored_as_texts(), *arrow.told(kind, large[name], infinite[name]))
         tally.notes += [f"column {name!r} {clause}" for clause in told]
 
     def tables() -> Iterator[Table]:
@@ -184,7 +195,7 @@ def _told(path: Path, texts: Iterator[Texts]) -> Iterator[Texts]:
     try:
         yield from texts
     except UnicodeDecodeError:
-        raise UsageError(f"{path}: expected UTF-8 text, received {_undecodable(path)}") from None
+        raise UsageError(f"{path}: expected UTF-8 text, received {_undecodable(path)}; save it as UTF-8") from None
     except _DAMAGED as error:
         raise UsageError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
 

@@ -1,6 +1,7 @@
 """Rows of a table as examples: what is asked of them, how they are split, and their inputs as numbers."""
 
 import dataclasses
+import re
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,15 +16,19 @@ from zoo.console.errors import UsageError, few, nearest
 from zoo.console.figures import size
 from zoo.data.dataset import Split
 from zoo.data.reading import Tally
-from zoo.data.splits import held_out
+from zoo.data.splits import COLUMN, by_column, check_validation, held_out
 from zoo.data.splits import kept as kept_splits
-from zoo.data.stored import keeping
+from zoo.data.stored import grouping, keeping
 from zoo.data.stored.column import Column
-from zoo.data.tabular import encoding, header, kinds, pieces, stored
+from zoo.data.tabular import encoding, header, kinds, lines, pieces, stored
 from zoo.data.tabular.encoding import Input
+from zoo.data.tabular.kinds import Form
 from zoo.data.tabular.stored import StoredTable
 from zoo.data.tabular.table import Table, read
 from zoo.data.taken import Taken
+
+# Name that pandas gives the index of a frame in a Parquet file.
+INDEX = re.compile(r"__index_level_\d+__")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,10 +38,12 @@ class Rows:
     Args:
         tables: Table of each split that has one of its own, or "all".
         names: Columns to learn from.
+        groups: Group of each row of each table, (rows,) of texts; None without groups.
     """
 
     tables: Mapping[str, Table]
     names: list[str]
+    groups: Mapping[str, np.ndarray | None]
 
 
 def chosen(path: Path, patterns: Sequence[str] | None, others: Sequence[str]) -> list[str]:
@@ -50,12 +57,15 @@ def chosen(path: Path, patterns: Sequence[str] | None, others: Sequence[str]) ->
     Raises:
         UsageError: A pattern that chooses no column, a column that is asked for, or no column at all.
     """
-    known = [name for name in header.columns_of(path) if name]
+    known = [name for name in header.columns_of(path) if name and not INDEX.fullmatch(name)]
     wanted = [pattern for pattern in patterns or () if not pattern.startswith("!")]
     unwanted = [pattern[1:] for pattern in patterns or () if pattern.startswith("!")]
     found = header.matching(path, wanted, "--columns") if wanted else [name for name in known if name not in others]
     if both := [name for name in found if name in others]:
-        raise UsageError(f"--columns: expected columns to learn from, received {both[0]!r}, which is to be predicted")
+        raise UsageError(
+            f"--columns: expected columns to learn from, received {both[0]!r}, which is to be predicted or tells groups"
+            " apart"
+        )
     out = header.matching(path, unwanted, "--columns") if unwanted else []
     found = [name for name in found if name not in out]
     if not found:
@@ -76,23 +86,111 @@ def opened(config: TrainConfig, taken: Taken, targets: Sequence[str]) -> Rows:
         UsageError: Tables that cannot be read, or that lack a column.
     """
     like, tally = taken.like, taken.tally
+    needed = [*targets, *column_of_groups(config)]
     if like is None:
-        names = chosen(config.data, config.columns, targets)
+        names = chosen(config.data, config.columns, needed)
+        _tell_unread(config.data, names, tally)
     else:
         names = list(dict.fromkeys(each["name"] for each in like.inputs))
-    tables, paths, columns = {}, header.tables_of(config), [*names, *targets]
+    tell_tables(config.data, tally)
+    splits = [COLUMN] if may_name_splits(config, needed) else []
+    tables, paths = {}, header.tables_of(config)
+    columns = list(dict.fromkeys([*names, *needed]))
     most = keeping.budget(config)
     whole = pieces.fits(paths.values(), len(columns), most)
     if not whole:
         why = "--shard files" if config.shard == "files" else f"a whole table takes more than {size(most)} of memory"
         tally.kept = f"read for each batch ({why})"
+    forms = {} if like is None else encoding.forms_of(like.inputs) | _forms_of_classes(targets, like.class_names)
     for split, path in paths.items():
+        wanted = list(dict.fromkeys([*columns, *splits])) if split == "all" else columns
         if whole:
-            table = read(path, skip_bad=config.skip_bad, tally=tally, columns=columns)
+            table = read(path, skip_bad=config.skip_bad, tally=tally, columns=wanted, like=forms)
         else:
-            table = stored.read(path, columns, config.skip_bad, tally)
-        tables[split] = complete(table, targets, config.skip_bad, tally)
-    return Rows(tables, names)
+            table = stored.read(path, wanted, config.skip_bad, tally, forms)
+        forms = forms or {name: table.form(name) for name in table.names}
+        tables[split] = complete(table, needed, config.skip_bad, tally)
+        if split == "all" and splits:
+            tables = with_splits(config, tables, tally)
+            if "all" not in tables:
+                names, columns = ([name for name in each if name != COLUMN] for each in (names, columns))
+    return Rows(tables, names, groups_of(config, tables, tally))
+
+
+def may_name_splits(config: TrainConfig, needed: Sequence[str]) -> bool:
+    """Return whether a table may name the split of its rows: in a column that no option names."""
+    named = {pattern.removeprefix("!") for pattern in config.columns or ()}
+    return COLUMN not in {*named, *needed} and not config.data.is_dir() and COLUMN in header.columns_of(config.data)
+
+
+def with_splits(config: TrainConfig, tables: Mapping[str, Table], tally: Tally) -> dict[str, Table]:
+    """Return tables with the rows of "all" by split, if its column of splits names them.
+
+    Args:
+        config: Names the data.
+        tables: "all", with that column, and the table of --validation-data.
+        tally: Takes a note that these splits are taken.
+
+    Raises:
+        UsageError: Validation rows beside --validation-data.
+    """
+    whole = tables["all"]
+    found = by_column(whole.texts(COLUMN).tolist(), tally)
+    if found is None:
+        return dict(tables)
+    check_validation(config, found)
+    columns = {name: values for name, values in whole.columns.items() if name != COLUMN}
+    rest = dataclasses.replace(whole, columns=columns)
+    return {split: rest.take(indices) for split, indices in found.items()} | {
+        split: table for split, table in tables.items() if split != "all"
+    }
+
+
+def tell_tables(path: Path, tally: Tally) -> None:
+    """Note the tables of a folder that are none of its splits."""
+    if path.is_dir():
+        splits = header.in_folder(path).values()
+        others = [p.name for p in sorted(path.iterdir()) if header.is_table(p) and p not in splits and p.name[0] != "."]
+        if others:
+            tally.notes.append(
+                f"{few(others)} of {path.name} are no splits and are not read; name them test or validation"
+            )
+
+
+def _tell_unread(path: Path, names: Sequence[str], tally: Tally) -> None:
+    """Note the columns that are left out because they have no name, or are the index of a data frame."""
+    known = header.columns_of(path)
+    lines.tell_unnamed(path, known, tally)
+    if index := [name for name in known if INDEX.fullmatch(name) and name not in names]:
+        tally.notes.append(f"column {index[0]!r} is the index of a pandas frame and is not read; --columns names it")
+
+
+def _forms_of_classes(targets: Sequence[str], class_names: Sequence[str]) -> dict[str, Form]:
+    """Return that a column of classes is of texts, if the names of the classes are."""
+    evidence = kinds.Evidence(commas=False)
+    evidence.add(class_names)
+    names = len(targets) == 1 and evidence.verdict()[0] in ("texts", "mostly")
+    return {targets[0]: "texts"} if names and class_names else {}
+
+
+def column_of_groups(config: TrainConfig) -> list[str]:
+    """Return the column that tells groups apart, none without one."""
+    return [config.group_column] if config.group_column else []
+
+
+def groups_of(config: TrainConfig, tables: Mapping[str, Table], tally: Tally) -> dict[str, np.ndarray | None]:
+    """Return the group of each row by split: its value in the column of groups.
+
+    Args:
+        config: Names the column; without one, rows have no groups.
+        tables: Table of each split, with that column.
+        tally: Takes a note about groups that are in several of the given splits.
+    """
+    if not config.group_column:
+        return dict.fromkeys(tables)
+    found = {split: table.texts(config.group_column).astype(str) for split, table in tables.items()}
+    grouping.tell_shared(found, tally)
+    return found
 
 
 def complete(table: Table, targets: Sequence[str], skip_bad: bool, tally: Tally) -> Table:
@@ -136,7 +234,7 @@ def finished(
     """
     like, tally = taken.like, taken.tally
     begun = {
-        split: Split(np.arange(len(table)), labels[split], _marks_of(table, rows.names))
+        split: Split(np.arange(len(table)), labels[split], _marks_of(table, rows.names), groups=rows.groups[split])
         for split, table in rows.tables.items()
     }
     if taken.splits is None:
@@ -149,9 +247,12 @@ def finished(
     common = next(iter(rows.tables.values()))
     parts = {split: rows.tables.get(split, common).take(examples.x) for split, examples in splits.items()}
     tally.unit, tally.columns = "rows", common.told()
-    inputs = like.inputs if like else encoding.inputs_of(parts["train"], rows.names, tally)
+    inputs = like.inputs if like else encoding.inputs_of(parts["train"], rows.names, tally, common)
     if not inputs:
-        raise UsageError(f"{config.data}: expected columns with two or more values to learn from, received none")
+        raise UsageError(
+            f"{config.data}: expected columns with two or more values to learn from, received none:"
+            f" {'; '.join(tally.notes)}"
+        )
     for split, examples in splits.items():
         if split != "train" or like is not None:  # what training rows have is no news
             encoding.tell_strange(parts[split], inputs, tally)
@@ -214,7 +315,7 @@ def given(words: Sequence[str], inputs: Sequence[Input]) -> tuple[list[str], np.
     tables, pairs = _told_apart(words)
     wanted = list(dict.fromkeys(each["name"] for each in inputs))
     for path in tables:
-        table = read(path, columns=wanted, tally=tally)
+        table = read(path, columns=wanted, tally=tally, like=encoding.forms_of(inputs))
         names += [f"{path}[{i}]" for i in range(len(table))]
         parts.append(_told(table, inputs, tally))
     if pairs:
@@ -234,6 +335,7 @@ def _told(table: Table, inputs: Sequence[Input], tally: Tally) -> np.ndarray:
 def _row(values: Mapping[str, str], inputs: Sequence[Input], tally: Tally) -> Table:
     """Return a table of one row."""
     columns: dict[str, np.ndarray] = {}
+    forms = encoding.forms_of(inputs)
     for each in inputs:
         name, text = each["name"], values.get(each["name"], "").strip()
         if each["form"] in ("word", "category"):
@@ -241,7 +343,7 @@ def _row(values: Mapping[str, str], inputs: Sequence[Input], tally: Tally) -> Ta
             continue
         evidence = kinds.Evidence(commas=False)
         evidence.add([text])
-        form = evidence.verdict()[0]
+        form = evidence.verdict(forms[name])[0]
         wanted = "times" if each["form"] == "date" else "numbers"
         if text.lower() in kinds.MISSING:
             columns[name] = np.full(1, np.nan) if wanted == "numbers" else np.full(1, "NaT", "datetime64[us]")

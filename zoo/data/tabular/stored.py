@@ -20,7 +20,7 @@ from zoo.data.stored import places
 from zoo.data.stored.column import Column
 from zoo.data.tabular import arrow, encoding, pieces
 from zoo.data.tabular.encoding import Input
-from zoo.data.tabular.kinds import Kind
+from zoo.data.tabular.kinds import Form, Kind
 from zoo.data.tabular.table import KINDS, Table
 
 # Rows that are read together lie in at most so many times as many rows of the file.
@@ -41,9 +41,9 @@ class StoredTable(Table):
     """
 
     columns: Mapping[str, Any]
-    arrays: Mapping[str, np.ndarray]
-    rows: np.ndarray
-    identity: Any
+    arrays: Mapping[str, np.ndarray] = dataclasses.field(kw_only=True)
+    rows: np.ndarray = dataclasses.field(kw_only=True)
+    identity: Any = dataclasses.field(kw_only=True)
 
     def kind(self, name: str) -> Kind:
         place = self._place(name)
@@ -94,7 +94,9 @@ class StoredTable(Table):
         return found[places]
 
 
-def read(path: Path, columns: Sequence[str], skip_bad: bool, tally: Tally) -> StoredTable:
+def read(
+    path: Path, columns: Sequence[str], skip_bad: bool, tally: Tally, like: Mapping[str, Form] | None = None
+) -> StoredTable:
     """Return a table whose columns are in the cache, where they are written when it is read for the first time.
 
     Args:
@@ -102,21 +104,25 @@ def read(path: Path, columns: Sequence[str], skip_bad: bool, tally: Tally) -> St
         columns: Names of the columns to read.
         skip_bad: Whether rows with faults are left out.
         tally: Takes what was assumed, and the rows that are left out.
+        like: Form of columns in the table that a model learns from, see `kinds.Evidence.verdict`.
 
     Raises:
         UsageError: As for `zoo.data.tabular.table.read`; or the cache cannot be written.
     """
-    identity = ["table", places.identity([str(path)]), list(columns), skip_bad]
+    like = dict(like or {})
+    identity = ["table", places.identity([str(path)]), list(columns), skip_bad, like]
 
     def write(folder: Path) -> None:
         own = Tally()
-        names, tables = pieces.read(path, columns, skip_bad, own)
+        names, tables = pieces.read(path, columns, skip_bad, own, like)
+        forms: Mapping[str, Form] = {}
         with _Writer(folder) as writer:
             for table in tables:
+                forms = table.forms
                 for place, name in enumerate(names):
                     writer.add(str(place), table.columns[name])
                 writer.add("lines", table.lines)
-        facts = {"names": names, "notes": own.notes, "left_out": own.left_out}
+        facts = {"names": names, "notes": own.notes, "left_out": own.left_out, "forms": forms}
         np.save(folder / "facts.npy", np.frombuffer(json.dumps(facts).encode(), np.uint8))
         if not writer.counts.get("lines"):
             raise UsageError(f"{path}: expected at least one row after the names of the columns, received none")
@@ -127,7 +133,8 @@ def read(path: Path, columns: Sequence[str], skip_bad: bool, tally: Tally) -> St
     tally.left_out.update(facts["left_out"])
     lines = _part(arrays["lines"], 0, len(arrays["lines"]))
     files = {name: str(place) for place, name in enumerate(facts["names"])}
-    table = StoredTable(path, files, lines, arrays, np.arange(len(lines)), identity)
+    rows = np.arange(len(lines))
+    table = StoredTable(path, files, lines, forms=facts["forms"], arrays=arrays, rows=rows, identity=identity)
     tally.unit, tally.columns = "rows", table.told()
     return table
 

@@ -4,7 +4,7 @@ import gzip
 import io
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,15 +13,15 @@ import numpy as np
 from zoo.config.task_facts import COMPRESSED, ending_of_table
 from zoo.console.errors import UsageError, few, short
 from zoo.data.reading import Tally
-from zoo.data.tabular import arrow, header, kinds, lines
+from zoo.data.tabular import arrow, header, kinds, lines, traits
 from zoo.data.tabular.header import DELIMITERS, PARQUET
 from zoo.data.tabular.kinds import Form, Kind
-from zoo.data.tabular.traits import Traits
 from zoo.system.machine import available_memory
 
 # Bytes of memory for each byte of a file: its text, and an object of Python for each value.
 TIMES_LARGER = 16
 KINDS: dict[str, Kind] = {"f": "numbers", "O": "texts", "M": "times"}
+USUAL: dict[Kind, Form] = {"numbers": "numbers", "texts": "texts", "times": "dates"}
 # Why rows are left out.
 BAD = "with another value in a column of numbers"
 # Named in the line about a table.
@@ -37,11 +37,13 @@ class Table:
         columns: Values of each column by its name, in the order of the file: float64 with NaN, texts as objects with
             "", or datetime64 of microseconds with NaT for what is missing.
         lines: Line of the file of each row, (rows,); numbers from 1 of the rows of a Parquet file.
+        forms: How the values of each column were written, if the file is one of texts.
     """
 
     path: Path
     columns: Mapping[str, np.ndarray]
     lines: np.ndarray
+    forms: Mapping[str, Form] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -50,6 +52,10 @@ class Table:
     def names(self) -> tuple[str, ...]:
         """Names of the columns."""
         return tuple(self.columns)
+
+    def form(self, name: str) -> Form:
+        """Return how the values of a column are written, the usual way of its type for a file that is not of texts."""
+        return self.forms.get(name, USUAL[self.kind(name)])
 
     def kind(self, name: str) -> Kind:
         """Return the type of a column: numbers, texts or times."""
@@ -117,7 +123,8 @@ class Table:
 
     def take(self, indices: np.ndarray) -> "Table":
         """Return the rows at these indices, or those of a mask (rows,) of bool."""
-        return Table(self.path, {name: values[indices] for name, values in self.columns.items()}, self.lines[indices])
+        columns = {name: values[indices] for name, values in self.columns.items()}
+        return Table(self.path, columns, self.lines[indices], self.forms)
 
     def pieces(self, names: Sequence[str] | None = None) -> Iterator["Table"]:
         """Yield the rows in order, some at a time if they are not in memory.
@@ -147,7 +154,12 @@ class Table:
 
 
 def read(
-    path: Path, *, skip_bad: bool = False, tally: Tally | None = None, columns: Collection[str] | None = None
+    path: Path,
+    *,
+    skip_bad: bool = False,
+    tally: Tally | None = None,
+    columns: Collection[str] | None = None,
+    like: Mapping[str, Form] | None = None,
 ) -> Table:
     """Read a table.
 
@@ -158,6 +170,7 @@ def read(
             value in a column of numbers.
         tally: Takes the lines that are left out, the types of the columns and what was assumed.
         columns: Names of the columns to read; default, all. Columns without a name are not read.
+        like: Form of columns in the table that a model learns from, see `kinds.Evidence.verdict`.
 
     Returns:
         The table. Values have no spaces around them.
@@ -173,16 +186,18 @@ def read(
     if found == PARQUET:
         table = _of_parquet(path, columns, tally)
     elif DELIMITERS[found] is None:
-        table = _of_objects(path, columns, skip_bad, tally)
+        table = _of_objects(path, columns, skip_bad, tally, like or {})
     else:
-        table = _of_lines(path, columns, skip_bad, tally)
+        table = _of_lines(path, columns, skip_bad, tally, like or {})
     if not len(table):
         raise UsageError(f"{path}: expected at least one row after the names of the columns, received none")
     tally.unit, tally.columns = "rows", table.told()
     return table
 
 
-def _of_lines(path: Path, columns: Collection[str] | None, skip_bad: bool, tally: Tally) -> Table:
+def _of_lines(
+    path: Path, columns: Collection[str] | None, skip_bad: bool, tally: Tally, like: Mapping[str, Form]
+) -> Table:
     names, commas, rows = lines.delimited(path, io.StringIO(_content(path), newline=""), columns, skip_bad, tally)
     values: list[list[str]] = [[] for _ in names]
     numbers = []
@@ -190,7 +205,7 @@ def _of_lines(path: Path, columns: Collection[str] | None, skip_bad: bool, tally
         numbers.append(number)
         for column, value in zip(values, row, strict=True):
             column.append(value)
-    return _typed(path, dict(zip(names, values, strict=True)), numbers, commas, skip_bad, tally)
+    return _typed(path, dict(zip(names, values, strict=True)), numbers, commas, skip_bad, tally, like)
 
 
 def _typed(
@@ -200,14 +215,14 @@ def _typed(
     commas: bool,
     skip_bad: bool,
     tally: Tally,
+    like: Mapping[str, Form],
 ) -> Table:
     """Return a table of columns of texts with their types."""
-    found = {name: Traits(path, name, commas) for name in columns}
+    found = {name: traits.Traits(path, name, commas, like.get(name)) for name in columns}
     for name, texts in columns.items():
         found[name].add(texts, numbers)
-    for traits in found.values():
-        traits.tell(skip_bad, tally)
-    table, bad = valued(path, columns, numbers, {name: traits.form for name, traits in found.items()})
+    traits.tell(found, skip_bad, tally)
+    table, bad = valued(path, columns, numbers, {name: each.form for name, each in found.items()})
     if bad:
         tally.left_out[BAD] += bad
     return table
@@ -231,11 +246,13 @@ def valued(
         else:
             found[name], places = arrow.values_of_texts(texts, forms[name])
         bad[places] = True
-    table = Table(path, found, np.asarray(numbers, np.int64))
+    table = Table(path, found, np.asarray(numbers, np.int64), forms)
     return (table.take(~bad) if bad.any() else table), int(bad.sum())
 
 
-def _of_objects(path: Path, columns: Collection[str] | None, skip_bad: bool, tally: Tally) -> Table:
+def _of_objects(
+    path: Path, columns: Collection[str] | None, skip_bad: bool, tally: Tally, like: Mapping[str, Form]
+) -> Table:
     records, numbers, names = [], [], {}
     for number, record in lines.objects(path, io.StringIO(_content(path), newline="")):
         records.append(record)
@@ -247,7 +264,7 @@ def _of_objects(path: Path, columns: Collection[str] | None, skip_bad: bool, tal
         name: [lines.text(path, number, name, row.get(name)) for number, row in zip(numbers, records, strict=True)]
         for name in lines.places(path, list(names), columns, tally)
     }
-    return _typed(path, values, numbers, False, skip_bad, tally)
+    return _typed(path, values, numbers, False, skip_bad, tally, like)
 
 
 def _of_parquet(path: Path, columns: Collection[str] | None, tally: Tally) -> Table:
@@ -263,6 +280,9 @@ def _of_parquet(path: Path, columns: Collection[str] | None, tally: Tally) -> Ta
     found, nested = {}, []
     for name in places:
         column = table.column(name)
+        evidence = kinds.Evidence(commas=False)
+        evidence.add(arrow.words(column))
+        tally.notes += [f"column {name!r} {clause}" for clause in evidence.stored_as_texts()]
         large = arrow.is_large(column)
         values, infinite = arrow.values(column, large)
         tally.notes += [f"column {name!r} {clause}" for clause in arrow.told(column.type, large, infinite)]
@@ -309,5 +329,6 @@ def _content(path: Path) -> str:
         return content.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise UsageError(
-            f"{path}: expected UTF-8 text, received byte {content[error.start]:#x} at offset {error.start}"
+            f"{path}: expected UTF-8 text, received byte {content[error.start]:#x} at offset {error.start}; save it as"
+            " UTF-8"
         ) from None

@@ -15,7 +15,7 @@ from zoo.data.casts import as_float32, check_apart
 from zoo.data.dataset import Dataset, DataSpec, Kind, Split
 from zoo.data.reading import Tally
 from zoo.data.sources import arrays, classes
-from zoo.data.splits import held_out, set_validation
+from zoo.data.splits import COLUMN, held_out, set_validation
 from zoo.data.stored import keeping, media
 from zoo.data.stored.files import Files
 from zoo.data.tabular import header, listed, rows
@@ -122,14 +122,19 @@ def _of_rows(config: TrainConfig, taken: Taken, names: Sequence[str], values: Va
 
 
 def _tables(config: TrainConfig, columns: Sequence[str], targets: Sequence[str], tally: Tally) -> dict[str, Table]:
-    """Return the table of the data and that of --validation-data, with these columns."""
+    """Return the table of the data and that of --validation-data, with these columns and that of groups."""
+    needed = list(dict.fromkeys([*columns, *targets, *rows.column_of_groups(config)]))
+    splits = [COLUMN] if rows.may_name_splits(config, needed) else []
+    rows.tell_tables(config.data, tally)
     if config.validation_data is not None:
         tally.made["validation"] = "--validation-data"
     found = {}
     for split, path in header.tables_of(config).items():
-        table = read(path, skip_bad=config.skip_bad, tally=tally, columns=[*columns, *targets])
-        found[split] = rows.complete(table, [*columns, *targets], config.skip_bad, tally)
-    return found
+        table = read(
+            path, skip_bad=config.skip_bad, tally=tally, columns=[*needed, *(splits if split == "all" else ())]
+        )
+        found[split] = rows.complete(table, needed, config.skip_bad, tally)
+    return rows.with_splits(config, found, tally) if splits else found
 
 
 def _of_files(config: TrainConfig, taken: Taken, kind: str, column: str, names: Sequence[str], values: Values) -> Found:
@@ -146,7 +151,11 @@ def _of_files(config: TrainConfig, taken: Taken, kind: str, column: str, names: 
     else:
         fit = like.fit if like else config.fit or USUAL_FIT
         columns = media.pictures_of(config, sources, shape, fit, tally)
-    splits = {split: Split(found, values(tables[split], names, tally)) for split, found in columns.items()}
+    groups = rows.groups_of(config, tables, tally)
+    splits = {
+        split: Split(found, values(tables[split], names, tally), groups=groups[split])
+        for split, found in columns.items()
+    }
     splits = held_out(config, keeping.kept(config, splits, tally), (), tally)
     return Found("sound" if rate else "image", splits, tuple(names), fit=fit, rate=rate)
 
@@ -155,10 +164,10 @@ def _of_texts(config: TrainConfig, taken: Taken, text: str, names: Sequence[str]
     tally = taken.tally
     tables = _tables(config, text.split(","), names, tally)
     tally.unit = "texts"
-    splits = {}
+    splits, groups = {}, rows.groups_of(config, tables, tally)
     for split, table in tables.items():
         joined = [" ".join(parts) for parts in zip(*(table.texts(name) for name in text.split(",")), strict=True)]
-        splits[split] = Split(np.array(joined, object), values(table, names, tally))
+        splits[split] = Split(np.array(joined, object), values(table, names, tally), groups=groups[split])
     splits = held_out(config, splits, (), tally)
     vocabulary = taken.vocabulary or Vocabulary.train(
         splits["train"].x.tolist(), config.vocabulary_size, catalogue.tokens_of(config)

@@ -118,6 +118,10 @@ def test_what_was_assumed_is_told(written):
         ('a,b\n"1,234",1\n"5,678",2\n', "has numbers with commas such as '1,234'"),
         ("a,b\n1_000,1\n2,2\n", "has values such as '1_000' beside numbers"),
         ("a,b\ninf,1\n2,2\n", "has values such as 'inf' beside numbers"),
+        ("a,b\n1/01/24,1\n25/02/24,2\n", "is of texts: it has dates that are not read, such as '1/01/24'"),
+        ("a,b\n01/13/2024 1:00 PM,1\n02/14/2024 2:00 AM,2\n", "dates that are not read, such as '01/13/2024 1:00 PM'"),
+        ("a,b\n1e400,1\n2,2\n", "it has numbers that float64 does not hold"),
+        ("a,b\n2020-01-01T10:00:00+02:00,1\n2020-01-01T10:00:00,2\n", "to UTC; values without one count as UTC"),
         (",a,b\n0,x,1\n1,y,2\n", "column 1 of t.csv has no name and is not read"),
         ("a,b\nx  ,1\ny,2\n", "column 'a' has spaces around values, which are left out"),
         ("a,b\n2020-01-01T10:00:00+02:00,1\n2020-01-01T10:00:00Z,2\n", "time zones, which were changed to UTC"),
@@ -129,6 +133,22 @@ def test_odd_columns_are_told(content, told, written):
     tally = Tally()
     read(written(content), tally=tally)
     assert re.search(told, "; ".join(tally.notes)), tally.notes
+
+
+def test_points_of_thousands_beside_decimal_commas_are_told(written):
+    tally = Tally()
+    read(written("a;pop;b\n0,64;12.500;1.25\n1,5;999;12.500\n"), tally=tally)
+    (note,) = [note for note in tally.notes if "thousands" in note]
+    assert note.startswith("column 'pop' has numbers such as '12.500', read with a decimal point although column 'a'")
+    tally = Tally()
+    read(written("a;pop\n0.64;12.500\n1.5;999\n"), tally=tally)
+    assert "thousands" not in "; ".join(tally.notes)
+
+
+def test_numbers_with_both_marks_are_named(written):
+    table = read(written("a;y\n1;55,59\n2;1.234,56\n"))
+    with pytest.raises(UsageError, match="received '1.234,56'; write numbers without marks between thousands"):
+        table.numbers("y")
 
 
 def test_time_zones_are_changed_to_utc(written):
@@ -144,6 +164,8 @@ NUMBERS = "".join(f"{i},x\n" for i in range(20))
     ("content", "sentence"),
     [
         ("", "expected a table, received an empty file"),
+        ("sep=;\na;b\n1;2\n", "line 1: expected the names of the columns, received 'sep='; remove this line"),
+        ("# made by x\na,b\n1,2\n", "line 1: expected the names of the columns, received '# made by x'"),
         ("\n \n", "expected a table, received an empty file"),
         ("a,b\n", "expected at least one row after the names of the columns, received none"),
         ("a,b,a\n1,2,3\n", "expected each column once, received 'a' 2 times"),
@@ -152,7 +174,7 @@ NUMBERS = "".join(f"{i},x\n" for i in range(20))
         ("a,b\n1\n", "line 2: expected 2 values, one for each of the columns a, b, received 1"),
         ('a,b\n"1,2\n', "line 2: expected a table"),
         (f"a,b\n{NUMBERS}abc,x\n", "line 22: expected a number in column 'a', as in 20 others, received 'abc'"),
-        (b"a,b\n\xff,1\n", "expected UTF-8 text, received byte 0xff at offset 4"),
+        (b"a,b\n\xff,1\n", "expected UTF-8 text, received byte 0xff at offset 4; save it as UTF-8"),
     ],
 )
 def test_faults_are_refused_in_a_sentence(content, sentence, written):
