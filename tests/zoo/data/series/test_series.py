@@ -248,7 +248,11 @@ def test_numbers_that_are_no_dates_are_refused_with_a_way_that_does_not_forecast
             "anomaly",
             "expected none for anomaly, whose validation examples are normal examples of --data",
         ),
-        ("two_tower", "recommendation", "none for recommendation, whose validation examples are the last events"),
+        (
+            "two_tower",
+            "recommendation",
+            "expected none for recommendation, whose validation examples are the second last",
+        ),
     ],
 )
 def test_validation_data_are_refused_where_they_would_be_ignored(model, task, message, tmp_path):
