@@ -258,3 +258,19 @@ def test_background_noise_is_no_class(tmp_path):
     assert "1 recordings of _background_noise_, 1 s, are mixed in as noise" in mixed.reading.warning()
     with pytest.raises(UsageError, match="--noise .*: expected together with --augment noise"):
         load(config(root, noise=root))
+
+
+def test_a_file_of_several_chunks_of_samples_is_refused():
+    content = wav((1000 * tone(300)).astype(np.int16))
+    assert len(formats.samples(content + b"LIST\x04\0\0\0INFO" + b"junk")[0]) == 4000
+    with pytest.raises(formats.Unreadable, match="it has several chunks of samples"):
+        formats.samples(content + b"LIST\x04\0\0\0INFO" + content[36:])
+
+
+@pytest.mark.parametrize("memory", [None, 1000])
+def test_silent_sounds_are_told(memory, tmp_path):
+    path = folder(tmp_path / "set")
+    x = (32767 * tone(300)).astype(np.int16)
+    (path / "high" / "opposite.wav").write_bytes(wav(np.stack([x, -x], axis=1)))
+    (path / "low" / "nothing.wav").write_bytes(wav(0 * x))
+    assert "2 of 26 sounds are silent throughout" in load(config(path, memory=memory)).reading.warning()
