@@ -62,11 +62,13 @@ class Read:
         recordings: Recordings in the order of the files.
         columns: Names of the columns of their values.
         rate: Samples in a second, if the time says it; otherwise 0.
+        breaks: Notes on where the time ends recordings.
     """
 
     recordings: list[Recording]
     columns: tuple[str, ...]
     rate: float
+    breaks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,8 @@ def read_all(config: TrainConfig, path: Path, tally: Tally, by_label: bool = Tru
     ):
         name = file.relative_to(path).as_posix() if path.is_dir() else file.name
         found += _cut(name, number, table, choice, (label, split), (seconds, step, wanted), by_label, counts)
-    _tell(counts, wanted, choice, tally)
-    return Read(found, choice.columns, 1 / wanted if wanted else 0.0)
+    breaks = _tell(counts, wanted, choice, tally)
+    return Read(found, choice.columns, 1 / wanted if wanted else 0.0, breaks)
 
 
 def _files(path: Path, tally: Tally) -> list[tuple[Path, str, str]]:
@@ -367,17 +369,22 @@ def _filled(values: np.ndarray, counts: _Counts) -> np.ndarray:
     return values
 
 
-def _tell(counts: _Counts, wanted: float, choice: _Choice, tally: Tally) -> None:
-    """Add to the tally what was found in all files together."""
+def _tell(counts: _Counts, wanted: float, choice: _Choice, tally: Tally) -> tuple[str, ...]:
+    """Add to the tally what was found in all files together, and return the notes on where recordings end."""
     unit = f"of {choice.time!r}"
-    said = {
+    ends = {
         f"gaps in time, the longest of {counts.longest_gap:g} {unit}; no window is across one": counts.gaps,
         f"times that go back {unit}; a new recording begins there": counts.back,
-        f"rows that repeat the time of the row before, which are left out {unit}": counts.repeated,
     }
-    tally.notes += [f"{count:,} {what}" for what, count in said.items() if count]
+    breaks = tuple(f"{count:,} {what}" for what, count in ends.items() if count)
+    tally.notes += breaks
+    if counts.repeated:
+        tally.notes.append(
+            f"{counts.repeated:,} rows that repeat the time of the row before, which are left out {unit}"
+        )
     tally.changed[f"recordings at other rates brought to steps of {wanted:g}"] += counts.others
     tally.changed[f"missing values in runs of up to {FILLED} filled by straight lines"] += counts.filled
     if choice.time is None:
         rate = f"{1 / wanted:g} evenly spaced samples in a second" if wanted else "evenly spaced samples"
         tally.notes.append(f"rows are taken for {rate} (--time-column names a column of time)")
+    return breaks

@@ -130,7 +130,7 @@ def splits(
         longest = max(map(len, recordings), default=0)
         raise UsageError(
             f"--window {window}: expected at most the {longest:,} samples of the longest recording of"
-            f" {config.data_name}"
+            f" {config.data_name}{''.join(f'; {note}' for note in read.breaks)}"
         )
     where = source.where
     y = _labels(read, class_names, source, label_of)
@@ -138,6 +138,13 @@ def splits(
     tally.left_out["with missing values"] += int(absent.sum())
     tally.left_out["without a label, or with several"] += int((~absent & (y < 0)).sum())
     good = np.flatnonzero(~absent & (y >= 0))
+    if absent.all():
+        counts = np.isnan(source.values).sum(0)
+        raise UsageError(
+            f"{config.data_name}: expected windows without missing values, received none; column"
+            f" {read.columns[counts.argmax()]!r} lacks {counts.max():,} of {len(source.values):,}: leave it out by"
+            " --columns, or choose a smaller --window"
+        )
     if not len(good):
         raise UsageError(f"{config.data_name}: expected windows of one label without missing values, received none")
     groups = np.array([recording.group for recording in recordings])

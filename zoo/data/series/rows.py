@@ -194,13 +194,30 @@ def _once(
         tally.left_out["rows of a time that another row has"] += int(again.sum())
         return ~again
     place = int(np.flatnonzero(again)[0])
-    texts = [name for name in table.names if table.kind(name) == "texts" and name != chosen.group]
-    cure = f"name the column that tells the series apart with --group-column, such as {few(texts)}" if texts else ""
+    groups = _groups_apart(table, times, order) if chosen.group is None else []
+    groups = groups or [name for name in table.names if table.kind(name) == "texts" and name != chosen.group]
+    cure = f"name the column that tells the series apart with --group-column, such as {few(groups)}" if groups else ""
     of = f" of series {names[series[place]]!r}" if chosen.group else ""
     raise UsageError(
         f"{table.path}, line {table.lines[order[place]]}: expected one row at each time{of}, received several at"
         f" {str(times[place]).replace('T', ' ')}; {cure or 'leave all but the first out with --skip-bad'}"
     )
+
+
+def _groups_apart(table: Table, times: np.ndarray, order: np.ndarray) -> list[str]:
+    """Return the column with the fewest values that tells rows of the same time apart, if there is one.
+
+    Args:
+        table: Table.
+        times: Times of the rows in order, (rows,).
+        order: Row of the table of each.
+    """
+    found = {}
+    for name in table.names:
+        values, codes = np.unique(table.texts(name).astype(str)[order], return_inverse=True)
+        if 2 * len(values) <= len(times) == _distinct(times, codes):
+            found[name] = len(values)
+    return [min(found, key=found.get)] if found else []
 
 
 def _positions(

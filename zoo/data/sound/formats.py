@@ -107,6 +107,8 @@ def samples(content: bytes) -> tuple[np.ndarray, Header]:
     if found.type == "coded":
         return _decoded(content)
     end = found.begin + found.frames * found.channels * _BYTES[found.type]
+    if any(name == b"data" for name, _, _ in _chunks(content, end + end % 2)):
+        raise Unreadable("it has several chunks of samples, of which players may play one or all: store it anew")
     values = _numbers(content[found.begin : end], found.type)
     if not np.isfinite(values).all():
         raise Unreadable("expected finite samples, received NaN or infinite ones")
@@ -152,14 +154,12 @@ def _of_wav(content: bytes, size: int) -> Header:
     raise EOFError
 
 
-def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield name, first byte and length of each chunk."""
-    place = 12
+def _chunks(content: bytes, place: int = 12) -> Iterator[tuple[bytes, int, int]]:
+    """Yield name, first byte and length of each chunk from a place on."""
     while place + 8 <= len(content):
         name, length = content[place : place + 4], struct.unpack_from("<I", content, place + 4)[0]
         yield name, place + 8, length
         place += 8 + length + length % 2
-    raise EOFError
 
 
 def _format(content: bytes) -> tuple[str, int, int, int]:

@@ -106,7 +106,7 @@ def listed_in(config: TrainConfig, path: Path) -> tuple[str, str] | None:
         known = header.columns_of(path)
     except UsageError:
         return None  # the reader of texts refuses the table, and names the place
-    return None if "tokens" in inputs and "text" in known else listed.column_of(known, inputs)
+    return None if "tokens" in inputs and "text" in known else listed.column_of(path, known, inputs)
 
 
 def _read_folder(

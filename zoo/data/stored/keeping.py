@@ -101,6 +101,9 @@ def kept(config: TrainConfig, splits: Mapping[str, Split], tally: Tally) -> dict
         return _looked_at(columns, decoded, skip_bad, tally.unit, key)
 
     found = cache.cached(key, look)
+    silent = sum(_silent(part.x, found[f"{split}.marks"]) for split, part in splits.items())
+    if silent:
+        tally.notes.append(f"{silent:,} of {sum(map(len, splits.values())):,} sounds are silent throughout")
     result = {}
     for split, part in splits.items():
         places, marks = found[f"{split}.places"], found[f"{split}.marks"]
@@ -116,6 +119,14 @@ def kept(config: TrainConfig, splits: Mapping[str, Split], tally: Tally) -> dict
         f"{size(total)} decoded in memory" if decoded else f"decoded for each batch ({_why(config, total, most)})"
     )
     return result
+
+
+def _silent(column: Column, marks: np.ndarray) -> int:
+    """Return how many sounds have no sample but zeros, by their marks; 0 for pictures."""
+    if column.dtype != np.int16:
+        return 0
+    silence = hashlib.blake2b(np.zeros(column.shape[1:], np.int16).data, digest_size=MARK).digest()
+    return int((marks == np.frombuffer(silence, np.uint8)).all(axis=1).sum())
 
 
 def _columns(part: Split) -> dict[str, Column]:

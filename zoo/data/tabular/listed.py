@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zoo.console.errors import UsageError
-from zoo.data.tabular.table import Table
+from zoo.data.sound import formats
+from zoo.data.tabular import header
+from zoo.data.tabular.table import Table, read
 
 # Kinds of inputs whose files a table may name, each with its column and with what the files are.
 KINDS = {"image": ("image", "pictures"), "sound": ("sound", "sounds")}
@@ -12,17 +14,31 @@ KINDS = {"image": ("image", "pictures"), "sound": ("sound", "sounds")}
 EITHER = ("file_name", "filename", "file", "path")
 
 
-def column_of(known: Sequence[str], kinds: Sequence[str]) -> tuple[str, str] | None:
+def column_of(path: Path, known: Sequence[str], kinds: Sequence[str]) -> tuple[str, str] | None:
     """Return a kind of input and the column that names files of it; None if there is none.
 
     Args:
+        path: A table, or a folder of tables by split.
         known: Columns of the table.
-        kinds: Kinds of inputs that the model takes.
+        kinds: Kinds of inputs that the model takes. If it takes both, the first file decides.
+
+    Raises:
+        UsageError: The table cannot be read.
     """
     taken = [kind for kind in KINDS if kind in kinds]
-    own = [(kind, KINDS[kind][0]) for kind in taken if KINDS[kind][0] in known]
-    either = [(kind, column) for kind in taken for column in EITHER if column in known]
-    return next(iter([*own, *either]), None)
+    if own := [(kind, KINDS[kind][0]) for kind in taken if KINDS[kind][0] in known]:
+        return own[0]
+    column = next((column for column in EITHER if column in known), None)
+    if not taken or column is None:
+        return None
+    return (taken[0] if len(taken) == 1 else _kind_of_first(path, column)), column
+
+
+def _kind_of_first(path: Path, column: str) -> str:
+    """Return the kind of the first file that a table names, by its content or else by its name."""
+    path = next(iter(header.in_folder(path).values())) if path.is_dir() else path
+    file = path.parent / read(path, skip_bad=True, columns=[column]).texts(column)[0]
+    return "sound" if formats.is_sound(file) or file.suffix.lower() in formats.SUFFIXES else "image"
 
 
 def expected(kinds: Sequence[str]) -> list[str]:

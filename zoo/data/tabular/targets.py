@@ -101,7 +101,7 @@ def examples(config: TrainConfig, taken: Taken, names: Sequence[str], values: Va
     known = header.columns_of(config.data)
     if "table" in kinds:
         return _of_rows(config, taken, names, values)
-    if named := listed.column_of(known, kinds):
+    if named := listed.column_of(config.data, known, kinds):
         return _of_files(config, taken, *named, names, values)
     text = config.text_column or TEXT
     if "tokens" in kinds and set(text.split(",")) <= set(known):

@@ -210,3 +210,19 @@ def test_all_windows_of_validation_data_are_used_at_the_rate_of_the_others(tmp_p
     options = {"time_column": "time", "columns": ("a", "b"), "validation_data": tmp_path / "more.csv"}
     data = load(config(tmp_path / "all.csv", **options))
     assert len(data.validation) == 10 and (data.validation.x >= 1).all()  # 2 x 2 s at 10 Hz, windows of 4
+
+
+def test_an_empty_column_is_named(tmp_path):
+    path = write(tmp_path / "t.csv", {"a": range(20), "b": ["1", *[""] * 19], "label": ["x"] * 10 + ["y"] * 10})
+    message = "column 'b' lacks 19 of 20: leave it out by --columns"
+    with pytest.raises(UsageError, match=f"expected windows without missing values, received none; {message}"):
+        load(config(path, columns=("a", "b")))
+
+
+def test_times_that_are_not_in_order_are_the_reason_that_no_recording_is_long_enough(tmp_path):
+    time = np.random.default_rng(0).permutation(40)
+    path = write(tmp_path / "t.csv", {"time": time, "a": range(40), "label": ["x"] * 20 + ["y"] * 20})
+    with pytest.raises(
+        UsageError, match=r"--window 12: expected at most the . samples .* \d+ times that go back of 'time'"
+    ):
+        load(config(path, time_column="time", window=12))

@@ -248,7 +248,11 @@ def test_numbers_that_are_no_dates_are_refused_with_a_way_that_does_not_forecast
             "anomaly",
             "expected none for anomaly, whose validation examples are normal examples of --data",
         ),
-        ("two_tower", "recommendation", "none for recommendation, whose validation examples are the last events"),
+        (
+            "two_tower",
+            "recommendation",
+            "expected none for recommendation, whose validation examples are the second last",
+        ),
     ],
 )
 def test_validation_data_are_refused_where_they_would_be_ignored(model, task, message, tmp_path):
@@ -259,3 +263,11 @@ def test_validation_data_are_refused_where_they_would_be_ignored(model, task, me
     options = TrainConfig(model=model, task=task, data=path, validation_data=path).resolved()
     with pytest.raises(UsageError, match=f"--validation-data .*: {message}"):
         load(options)
+
+
+def test_the_column_that_tells_rows_of_one_time_apart_is_named(tmp_path):
+    rows = [(hour, store, 100 * store + i % 24) for store in (1, 2) for i, hour in enumerate(HOURS)]
+    path = write(tmp_path / "s.csv", rows, "time,store,load")
+    with pytest.raises(UsageError, match="received several at .* with --group-column, such as store$"):
+        read(path)
+    assert read(path, group_column="store").spec.series.columns == ("load",)

@@ -6,6 +6,7 @@ import wave
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.io import wavfile
 
 from zoo.config.train_config import TrainConfig
@@ -258,3 +259,35 @@ def test_background_noise_is_no_class(tmp_path):
     assert "1 recordings of _background_noise_, 1 s, are mixed in as noise" in mixed.reading.warning()
     with pytest.raises(UsageError, match="--noise .*: expected together with --augment noise"):
         load(config(root, noise=root))
+
+
+def test_a_file_of_several_chunks_of_samples_is_refused():
+    content = wav((1000 * tone(300)).astype(np.int16))
+    assert len(formats.samples(content + b"LIST\x04\0\0\0INFO" + b"junk")[0]) == 4000
+    with pytest.raises(formats.Unreadable, match="it has several chunks of samples"):
+        formats.samples(content + b"LIST\x04\0\0\0INFO" + content[36:])
+
+
+@pytest.mark.parametrize("memory", [None, 1000])
+def test_silent_sounds_are_told(memory, tmp_path):
+    path = folder(tmp_path / "set")
+    x = (32767 * tone(300)).astype(np.int16)
+    (path / "high" / "opposite.wav").write_bytes(wav(np.stack([x, -x], axis=1)))
+    (path / "low" / "nothing.wav").write_bytes(wav(0 * x))
+    assert "2 of 26 sounds are silent throughout" in load(config(path, memory=memory)).reading.warning()
+
+
+@pytest.mark.parametrize("column", ["file_name", "filename", "file", "path"])
+@pytest.mark.parametrize("ending", [".wav", ""])
+def test_the_files_of_a_table_say_whether_they_are_sounds_or_pictures(column, ending, tmp_path):
+    x = (32767 * tone(300)).astype(np.int16)
+    for i in range(20):
+        (tmp_path / f"{i}{ending}").write_bytes(wav(x + i))
+    rows = "".join(f"{i}{ending},{i % 2}\n" for i in range(20))
+    (tmp_path / "all.csv").write_text(f"{column},label\n{rows}")
+    assert load(config(tmp_path / "all.csv")).spec.kind == "sound"
+    assert load(config(tmp_path / "all.csv", task="regression", target_column=("label",))).spec.kind == "sound"
+    for i in range(20):
+        Image.fromarray(np.full((8, 8), i, "uint8")).save(tmp_path / f"{i}{ending}", "png")
+    if not ending:
+        assert load(config(tmp_path / "all.csv")).spec.kind == "image"
