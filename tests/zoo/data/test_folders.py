@@ -1,6 +1,7 @@
 """Folders of pictures as they are found: what is read, what is left out and why, and what is refused."""
 
 import os
+import re
 import shutil
 import unicodedata
 
@@ -167,10 +168,33 @@ def test_photographs_that_no_step_could_hold_are_refused_with_a_size(tmp_path, m
         read(root, batch_size=64)
 
 
-def test_the_sample_of_headers_is_spread_over_all_classes(tmp_path, monkeypatch):
-    monkeypatch.setattr("zoo.data.images.LOOKED_AT", 6)
+@pytest.mark.parametrize("coloured", [range(1, 40, 2), [39]], ids=["every second", "one"])
+def test_colours_are_kept_wherever_they_are(coloured, tmp_path, monkeypatch):
+    monkeypatch.setattr("zoo.data.images.LOOKED_AT", 20)
+    root = pictures(tmp_path, "a", "b", count=20)
+    files = sorted(root.rglob("*.png"))
+    for place in coloured:
+        Image.open(files[place]).convert("RGB").save(files[place])
+    assert read(root).spec.input_shape == (4, 6, 3)
+
+
+def test_sizes_of_a_sample_are_told_as_such(tmp_path, monkeypatch):
+    monkeypatch.setattr("zoo.data.images.LOOKED_AT", 20)
+    root = pictures(tmp_path, "a", "b", count=40)
+    for file in sorted(root.rglob("*.png"))[1::2]:
+        Image.open(file).resize((3, 2)).save(file)
+    for _ in range(2):  # also from the cache
+        reading = read(root).reading
+        assert set(reading.sizes) == {"6x4", "3x2"} and sum(reading.sizes.values()) == 20
+        assert re.search(r"; sizes \d+x\d \(\d+\), \d+x\d \(\d+\), of 20 looked at;", reading.line())
+
+
+def test_dark_pictures_of_16_bits_are_told(tmp_path):
     root = pictures(tmp_path, "a", "b", count=10)
-    for file in (root / "b").iterdir():
-        Image.open(file).convert("RGB").save(file)
-    reading = read(root)
-    assert reading.spec.input_shape == (4, 6, 3)
+    for file in root.rglob("*.png"):
+        Image.fromarray(np.random.default_rng(0).integers(0, 4096, (4, 6)).astype("uint16")).save(file)
+    for _ in range(2):  # also from the cache
+        reading = read(root).reading
+        assert reading.changed == {"reduced to 8 bits": 20}
+        assert "of 16 pictures with 16 bits, none exceeds 4,095 of 65,535" in reading.warning()
+        assert "read as dark as 15 of 255" in reading.warning()
