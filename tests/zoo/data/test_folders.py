@@ -47,6 +47,15 @@ def test_what_begins_with_a_dot_is_left_out(tmp_path):
     assert "31 pictures found, 20 used (11 hidden left out)" in reading.line()
 
 
+@pytest.mark.parametrize("name", ["@eaDir", "__MACOSX", "#recycle"])
+def test_folders_that_systems_write_are_left_out(name, tmp_path):
+    root = pictures(tmp_path / "set", "a", "b", count=10)
+    shutil.copytree(root / "a", root / name / "a")
+    shutil.copytree(root / "a", root / "b" / name / "00.png")
+    reading = read(root).reading
+    assert (reading.classes, reading.left_out) == ({"a": 10, "b": 10}, {"hidden": 10})
+
+
 def test_pictures_are_known_by_their_content(tmp_path):
     root = pictures(tmp_path / "set", "a", "b", count=10)
     for k, file in enumerate(sorted(root.rglob("*.png"))):

@@ -13,6 +13,7 @@ from zoo.console.errors import UsageError, few
 from zoo.data.images import is_picture
 from zoo.data.reading import Tally
 from zoo.data.sound import formats, noise
+from zoo.system.files import is_hidden
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 # Number of files by whose suffixes a folder is taken for one of pictures or of sounds.
@@ -92,8 +93,8 @@ class Listing:
 def listed(root: Path, medium: Medium = PICTURES, one_class: bool = False) -> Listing:
     """List the pictures or sounds of a folder by split and class.
 
-    Left out are what begins with a dot, files that are no examples by their content, whatever they are named, and
-    examples outside the folders of classes. Linked folders are followed, but not in circles.
+    Left out are what is hidden (`zoo.system.files.is_hidden`), files that are no examples by their content, whatever
+    they are named, and examples outside the folders of classes. Linked folders are followed, but not in circles.
 
     Args:
         root: Folder with one subfolder per class, or with folders train, validation and test that have them.
@@ -217,7 +218,7 @@ def _folders(path: Path, medium: Medium) -> list[Path]:
     return [
         Path(entry)
         for entry in _entries(path)
-        if entry.is_dir() and not entry.name.startswith(".") and entry.name not in medium.aside
+        if entry.is_dir() and not is_hidden(entry.name) and entry.name not in medium.aside
     ]
 
 
@@ -247,7 +248,7 @@ def _examples(folder: str, seen: set[tuple[int, int]], found: Listing) -> Iterat
     for entry in _entries(folder):
         if entry.is_dir():
             status = entry.stat()
-            if entry.name.startswith("."):
+            if is_hidden(entry.name):
                 found.left_out["hidden"] += sum(len(inside) for _, _, inside in os.walk(entry))
             elif (key := (status.st_dev, status.st_ino)) in seen:
                 found.notes.append(f"{entry.path} links to a folder that was read already, and is left out")
