@@ -81,7 +81,9 @@ def as_bytes(image: Image.Image, channels: int | None = None) -> np.ndarray:
     """
     channels = channels or channels_of(image)
     if channels not in (1, 3):
-        raise ValueError(f"a picture file has 1 or 3 channels, grey or RGB; expected {channels}, as arrays may have")
+        raise ValueError(
+            f"expected {channels} channels, and a picture file gives 1 (grey) or 3 (RGB); give an array in an .npz file"
+        )
     _check_planes(image)
     orientation = _orientation(image)  # before the picture is replaced by one without EXIF
     bits = bits_of(image)

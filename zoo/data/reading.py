@@ -122,7 +122,7 @@ class Reading:
         used = f"{self.found:,} {self.unit} found, "
         used += f"{self.used:,} used" if self.left_out else "all used"
         if self.left_out:
-            used += f" ({_listed(self.left_out)} left out)"
+            used += f" ({listed(self.left_out)} left out)"
         parts = [used]
         if self.classes:
             parts.append(f"{len(self.classes)} classes: {_of_classes(self.classes)}")
@@ -132,7 +132,7 @@ class Reading:
             which = f", of {looked_at:,} looked at" if looked_at < self.used else ""
             parts.append(f"sizes {_most(self.sizes)}{which}")
         if self.changed:
-            parts.append(_listed(self.changed))
+            parts.append(listed(self.changed))
         parts += filter(None, (self.kept, self.columns))
         return f"{self.name}: {'; '.join(parts)}"
 
@@ -157,7 +157,8 @@ def tell(reading: Reading) -> None:
         print(warning, file=sys.stderr)
 
 
-def _listed(counts: Mapping[str, int]) -> str:
+def listed(counts: Mapping[str, int]) -> str:
+    """Return counts by what they count: the first few, and the sum of the others."""
     first = [f"{count:,} {what}" for what, count in list(counts.items())[:NAMED]]
     rest = sum(list(counts.values())[NAMED:])
     return ", ".join([*first, *([f"{rest:,} more"] if rest else [])])

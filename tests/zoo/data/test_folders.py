@@ -78,6 +78,23 @@ def test_a_class_of_files_that_are_no_pictures_says_what_they_are(tmp_path):
         read(root)
 
 
+def test_texts_in_folders_of_classes_say_which_form_they_need(tmp_path):
+    for name in ("neg", "pos"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.txt").write_text("a good film")
+    message = r"found 1 no picture \(.txt\); texts with classes are read from a table \(.csv, .tsv, .jsonl\) with"
+    with pytest.raises(UsageError, match=message):
+        load(TrainConfig(model="lstm", data=tmp_path).resolved())
+
+
+def test_too_few_pictures_are_told_with_those_that_are_left_out(tmp_path):
+    root = pictures(tmp_path, "a", "b", count=6)
+    for i in range(6):
+        (root / "a" / f"{i}.jp2").write_bytes(b"\0\0\0\x0cjP  ")
+    with pytest.raises(UsageError, match=r"received 9 examples in total; 6 no picture \(.jp2\) left out"):
+        read(root)
+
+
 def test_linked_folders_are_read_but_not_in_circles(tmp_path):
     pictures(tmp_path / "elsewhere", "a", "b", count=15)
     root = pictures(tmp_path / "set", "a", "b", count=5)

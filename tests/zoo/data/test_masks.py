@@ -248,7 +248,7 @@ def test_splits_below_that_are_not_clear_are_refused(kind, name, tmp_path):
 def test_validation_data_are_one_split(few, tmp_path):
     for split in ("train", "test"):
         write(tmp_path / "other", split, VALUES, split=split)
-    with pytest.raises(UsageError, match="expected pictures and masks of one split, received test, train"):
+    with pytest.raises(UsageError, match="expected the examples of one split, received test, train"):
         read(few, validation_data=tmp_path / "other")
 
 

@@ -178,6 +178,11 @@ def test_planes_that_pillow_misreads_are_refused():
         images.decode(content, None, None, "stretch")
 
 
+def test_other_numbers_of_channels_are_refused_with_the_number():
+    with pytest.raises(images.Unreadable, match=r"expected 4 channels, and a picture file gives 1 \(grey\) or 3"):
+        images.decode(stored(PLAIN, "png"), (8, 8), 4, "stretch")
+
+
 def test_grey_with_transparency_has_one_channel_at_any_depth():
     for content in (stored(DRAWN, "png"), deep_png(np.stack([LONG, LONG * 0 + 65535], -1))):
         assert images.decode(content, None, None, "stretch").shape == (4, 6, 1)

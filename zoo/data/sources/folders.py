@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
+from zoo.config.task_facts import TABLES, TEXT
 from zoo.console.errors import UsageError, few
 from zoo.data.images import is_picture
 from zoo.data.reading import Tally
@@ -21,6 +22,11 @@ LOOKED_AT = 1000
 SPLITS = {"train": "train", "training": "train", "validation": "validation", "valid": "validation",
           "val": "validation", "dev": "validation", "eval": "validation", "test": "test",
           "testing": "test"}  # fmt: skip
+# Where texts are read from, for a folder that has some in the place of pictures.
+_OF_TEXTS = (
+    f"; texts with classes are read from a table ({', '.join(TABLES)}) with the columns text and label, and texts of a"
+    f" language model from {TEXT} files without folders"
+)
 # What a name is cut into when it is searched for the name of a split: training_set, my-test.
 _WORD = re.compile(r"[a-z]+")
 
@@ -121,11 +127,11 @@ def listed(root: Path, medium: Medium = PICTURES, one_class: bool = False) -> Li
             paths = _examples(str(path), {(status.st_dev, status.st_ino)}, found)
             files = [Path(text) for text in sorted(paths, key=lambda text: text.split("/"))]
             if not files:
-                other = ", ".join(f"{count:,} {reason}" for reason, count in (found.left_out - before).items())
+                left_out = found.left_out - before
+                other = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items())
                 raise UsageError(
                     f"class {name!r} has no {medium.noun}: expected {', '.join(medium.suffixes[:4])}, ... files in"
-                    f" {path}, found"
-                    f" {other or 'none'}"
+                    f" {path}, found {other or 'none'}" + (_OF_TEXTS if f"{medium.none} ({TEXT})" in left_out else "")
                 )
             found.files[split] += [(file, name) for file in files]
         if len({class_name(path) for path in folders}) < len(folders):

@@ -22,7 +22,7 @@ from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.images import opened
 from zoo.data.reading import Tally
 from zoo.data.sources import embedded
-from zoo.data.splits import held_out
+from zoo.data.splits import held_out, set_validation
 from zoo.data.stored import grouping, keeping
 from zoo.data.stored.column import Column
 from zoo.data.stored.decoders import Pictures
@@ -62,14 +62,7 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
     faults: dict[str, str] = {}
     pairs = masked.listed(root, tally, faults)
     if config.validation_data is not None:
-        given = masked.listed(config.validation_data, tally, faults)
-        if len(given) > 1:
-            raise UsageError(
-                f"--validation-data {config.validation_data}: expected pictures and masks of one split, received"
-                f" {few(list(given))}; name the folder of one of them"
-            )
-        pairs["validation"] = next(iter(given.values()))
-        tally.made["validation"] = "--validation-data"
+        set_validation(pairs, masked.listed(config.validation_data, tally, faults), config, tally)
     facts = {split: _survey(found, name) for split, found in pairs.items()}
     coding = _coding(root, name, facts, like, tally)
     for split, found in pairs.items():
