@@ -323,6 +323,12 @@ def test_masks_that_change_or_exceed_values_are_refused_with_the_reason(few):
         read(few)
     for path in (few / "masks").iterdir():
         path.unlink()
+        several = {"save_all": True, "append_images": [Image.fromarray(VALUES)]}
+        Image.fromarray(VALUES).save(path.with_suffix(".tif"), **several)
+    with pytest.raises(UsageError, match="it has several frames; expected one"):
+        read(few)
+    for path in (few / "masks").iterdir():
+        path.unlink()
         Image.fromarray(VALUES).save(path.with_suffix(".gif"))
     with pytest.raises(UsageError, match="this one is GIF, which changes values"):
         read(few)

@@ -62,6 +62,8 @@ def values_of(content: bytes, colours: bool | None = None) -> np.ndarray:
     with opened(content) as image:
         if image.format not in FORMATS:
             raise ValueError(f"a mask is a PNG file, this one is {image.format}, which changes values")
+        if pixels.FIRST in pixels.remarks(image):
+            raise ValueError("it has several frames; expected one")
         if image.mode not in _DEEP and pixels.bits_of(image) > 8:
             raise ValueError("its colours have 16 bits; expected 8, or values of classes")
         if image.mode in _DEEP:
