@@ -7,6 +7,7 @@ from pathlib import Path
 
 from zoo.config.records import is_address
 from zoo.console.errors import UsageError
+from zoo.system.files import is_hidden
 
 IMAGES, MASKS = "images", "masks"
 # Class of pixels that are neither trained on nor scored, as in PASCAL VOC and Cityscapes.
@@ -64,7 +65,7 @@ def _has_both(path: Path) -> bool:
 
 def _names(path: Path) -> list[str]:
     try:
-        return sorted(entry.name for entry in path.iterdir() if not entry.name.startswith(".") and entry.is_dir())
+        return sorted(entry.name for entry in path.iterdir() if not is_hidden(entry.name) and entry.is_dir())
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from None
 

@@ -26,7 +26,7 @@ from zoo.system.cache import folder
 from zoo.system.files import write_json
 
 # Part of every key. Raise it when decoding or resizing returns different arrays, or an entry has another form.
-FORMAT = 4
+FORMAT = 5
 CONTENTS = "contents.json"
 # End of the name of a damaged entry.
 DAMAGED = ".damaged"

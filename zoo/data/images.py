@@ -13,7 +13,7 @@ from zoo.config.task_facts import USUAL_FIT, Fit
 from zoo.console.errors import UsageError
 from zoo.data import pixels
 from zoo.data.fitting import inner_size, resize
-from zoo.data.reading import Tally
+from zoo.data.reading import Tally, sample
 
 PIXEL_MAX = 255
 # Range of the pixels of a model of the zoo.
@@ -52,6 +52,9 @@ def as_bytes(x: np.ndarray) -> np.ndarray:
 
 # Largest number of images whose headers are looked at before a set is decoded.
 LOOKED_AT = 2000
+# Largest number of pictures with 16 bits that are decoded then, and the level below which all of them are dark: the
+# white of 14 bits.
+DECODED, DARK = 16, 64
 
 # Formats of Pillow that are tried, whatever a file is named. Others run programs (EPS) or need libraries.
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", *(("AVIF",) if features.check("avif") else ()))
@@ -125,31 +128,54 @@ def is_picture(source: Path | bytes) -> bool:
         return False
 
 
-def common_shape(sources: Sequence[Path | bytes], tally: Tally) -> tuple[tuple[int, int], int]:
+def common_shape(
+    sources: Sequence[Path | bytes], tally: Tally, total: int | None = None
+) -> tuple[tuple[int, int], int]:
     """Return the most frequent (height, width) of images, and the number of channels: 1 if all are grey, else 3.
 
-    Up to `LOOKED_AT` images are looked at, evenly spread over all.
+    `LOOKED_AT` images, drawn at random, are looked at. If all of them are grey, so are the others, up to the first in
+    colour, because colours would be lost.
 
     Args:
         sources: Image files, or the bytes of image files.
         tally: Takes the own sizes of the images, and what decoding does to them; see `pixels.remarks`.
+        total: Number of the images that these were drawn from, None if they are all.
 
     Raises:
         UsageError: If none of the images can be read.
     """
-    sizes, grey = collections.Counter(), True
-    step = -(-len(sources) // LOOKED_AT) or 1
-    sample = sources[::step]
-    which = "" if step == 1 else f" of {len(sample):,} looked at"
-    for source in sample:
+    sizes, levels, grey = collections.Counter(), [], True
+    chosen = sample(len(sources), LOOKED_AT)
+    which = f" of {len(chosen):,} looked at" if len(chosen) < (total or len(sources)) else ""
+    for place in chosen.tolist():
         try:
-            with opened(source) as image:
+            with opened(sources[place]) as image:
                 sizes[pixels.upright_size(image)] += 1
                 grey &= pixels.channels_of(image) == 1
-                tally.changed.update(f"{remark}{which}" for remark in pixels.remarks(image))
+                found = pixels.remarks(image)
+                tally.changed.update(f"{remark}{which}" for remark in found)
+                if pixels.REDUCED in found and len(levels) < DECODED:
+                    levels.append(int(pixels.as_bytes(image).max()))
         except Unreadable:
             continue  # reported when it is decoded
     if not sizes:
         raise UsageError(f"none of the {len(sources)} images can be read")
     tally.sizes.update({f"{width}x{height}": count for (height, width), count in sizes.items()})
+    if levels and max(levels) < DARK:
+        tally.notes.append(
+            f"of {len(levels)} pictures with 16 bits, none exceeds {max(levels) * 256 + 255:,} of 65,535, so that they"
+            f" are read as dark as {max(levels)} of {PIXEL_MAX}; scale them up, if that is their white"
+        )
+    if grey and len(chosen) < len(sources):
+        others = np.setdiff1d(np.arange(len(sources)), chosen).tolist()
+        grey = not any(_has_colours(sources[place]) for place in others)
     return sizes.most_common(1)[0][0], 1 if grey else 3
+
+
+def _has_colours(source: Path | bytes) -> bool:
+    """Return whether an image has three channels; one that cannot be read has none."""
+    try:
+        with opened(source) as image:
+            return pixels.channels_of(image) > 1
+    except Unreadable:
+        return False

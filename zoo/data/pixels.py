@@ -4,8 +4,10 @@ Every reading of pictures (training, evaluation, prediction, explanation) takes 
 demo follows the same rules in the browser.
 """
 
+import io
+
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, TiffImagePlugin
 
 # Modes of grey pictures.
 GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")
@@ -26,13 +28,15 @@ _UPRIGHT = {
 # What is done to pictures that are not plain bytes, as the line on what was read names it.
 TURNED = "turned upright by EXIF"
 COMPOSED = "with transparency composed on white"
-REDUCED = "reduced from 16 bits to 8"
+REDUCED = "reduced to 8 bits"
 SCALED = "scaled from [0, 1] to bytes"
+FIRST = "of several frames, of which the first is read"
 
 
 def channels_of(image: Image.Image) -> int:
     """Return 1 for a grey picture and 3 for any other."""
-    return 1 if image.mode in GREY else 3
+    # Pillow gives grey PNG files with 16 bits and transparency the mode RGBA.
+    return 1 if image.mode in GREY or _unpacked(image) == "LA;16B" else 3
 
 
 def lies_on_its_side(image: Image.Image) -> bool:
@@ -47,12 +51,17 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
 
 
 def remarks(image: Image.Image) -> tuple[str, ...]:
-    """Return what `as_bytes` will do to an opened picture, by its header: TURNED, COMPOSED, REDUCED and SCALED."""
+    """Return what `as_bytes` will do to an opened picture, by its header.
+
+    TURNED, COMPOSED, REDUCED, SCALED and FIRST.
+    """
     found = {
         TURNED: _orientation(image) != 1,
         COMPOSED: image.has_transparency_data,
-        REDUCED: image.mode in _SIXTEEN or _is_deep_netpbm(image),
+        REDUCED: bits_of(image) > 8,
         SCALED: image.mode == "F",
+        # The other pictures of an MPO file are previews and depths of the first, as telephones write them.
+        FIRST: image.format != "MPO" and getattr(image, "is_animated", False),
     }
     return tuple(remark for remark, holds in found.items() if holds)
 
@@ -64,16 +73,26 @@ def as_bytes(image: Image.Image, channels: int | None = None) -> np.ndarray:
     integers of 32 bits must be bytes.
 
     Args:
-        image: Picture as Pillow opens it.
+        image: Picture as Pillow opens it, not yet decoded.
         channels: Number of channels, 1 or 3; None for 1 if the picture is grey and 3 otherwise.
 
     Raises:
-        ValueError: Pixels whose white is not known.
+        ValueError: Pixels whose white is not known, another number of channels, or a form that Pillow misreads.
     """
     channels = channels or channels_of(image)
+    if channels not in (1, 3):
+        raise ValueError(
+            f"expected {channels} channels, and a picture file gives 1 (grey) or 3 (RGB); give an array in an .npz file"
+        )
+    _check_planes(image)
     orientation = _orientation(image)  # before the picture is replaced by one without EXIF
+    bits = bits_of(image)
     if image.mode in _DEEP:
-        image = _reduced(image)
+        image = _reduced(image, bits)
+    elif bits > 8:
+        _check_high_bytes(image)
+        if isinstance(clear := image.info.get("transparency"), tuple):
+            image.info["transparency"] = tuple(number >> 8 for number in clear)
     if image.has_transparency_data:
         colours = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", colours.size, (WHITE,) * 4), colours)
@@ -95,13 +114,68 @@ def _orientation(image: Image.Image) -> int:
     return found if found in _UPRIGHT else 1
 
 
-def _is_deep_netpbm(image: Image.Image) -> bool:
-    """Return whether Pillow has scaled the numbers of a PGM file to 16 bits."""
-    return image.mode == "I" and image.format == "PPM"
+def _unpacked(image: Image.Image) -> str:
+    """Return how Pillow will unpack the pixels of a picture that is not yet decoded, such as RGB;16B."""
+    described = image.tile[0][3] if image.tile else ""
+    return str(described[0] if isinstance(described, tuple) else described)
 
 
-def _reduced(image: Image.Image) -> Image.Image:
-    """Return a grey picture of bytes for one of deeper numbers."""
+def bits_of(image: Image.Image) -> int:
+    """Return 16, or 12, if bytes are made of the highest bits of an opened picture's numbers, and 8 otherwise."""
+    if image.mode in ("I", "F") and image.format != "PPM":
+        return 8  # numbers of 32 bits, which are no shares of a known white
+    if image.format == "TIFF":
+        return max(8, *image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
+    if image.format == "PPM":  # Pillow scales grey numbers by their white to 16 bits, and colours to 8
+        described = image.tile[0][3]
+        return 16 if image.mode == "I" or (isinstance(described, tuple) and described[1] > WHITE) else 8
+    return 16 if ";16" in _unpacked(image) else 8
+
+
+def _white_is_zero(image: Image.Image) -> bool:
+    """Return whether 0 is white in a TIFF file of 16 bits; Pillow heeds that only where there are eight or fewer."""
+    return image.format == "TIFF" and image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
+
+
+def _check_planes(image: Image.Image) -> None:
+    """Raise ValueError for planes of 16 bits one after the other, which Pillow unpacks as planes of bytes."""
+    planes = image.format == "TIFF" and image.tag_v2.get(TiffImagePlugin.PLANAR_CONFIGURATION) == 2
+    if planes and bits_of(image) > 8 and image.tile[0][0] == "raw":
+        raise ValueError("its colours are uncompressed planes of 16 bits: store them pixel by pixel, or in 8 bits")
+
+
+def _check_high_bytes(image: Image.Image) -> None:
+    """Raise ValueError for colours of 16 bits that are bytes, of which the high byte, all that Pillow reads, is 0.
+
+    The low bytes of such a picture are read by the other order of bytes.
+    """
+    if image.format == "PPM" or image.mode == "CMYK":  # a PPM file says what its white is, and 0 is white in CMYK
+        return
+    place = image.fp.tell()
+    image.fp.seek(0)
+    content = image.fp.read()
+    image.fp.seek(place)
+    grey = _unpacked(image) == "LA;16B"
+    if np.asarray(image)[..., :3].any():
+        return
+    with Image.open(io.BytesIO(content), formats=[image.format]) as low:
+        order = _unpacked(low)
+        order = "RGBA" if grey else order[:-1] + ("L" if order.endswith("B") else "B")
+        low.tile = [(*tile[:3], (order, *tile[3][1:]) if isinstance(tile[3], tuple) else order) for tile in low.tile]
+        high = np.asarray(low)[..., : 2 if grey else 3].max()
+    if high:
+        raise ValueError(_too_dark(high, 16))
+
+
+def _too_dark(high: int, bits: int, become: str = "black") -> str:
+    return (
+        f"its pixels have {bits} bits and reach only {high:,} of {2**bits - 1:,}, so that all would be {become}: store"
+        " it in 8 bits if they are bytes"
+    )
+
+
+def _reduced(image: Image.Image, bits: int) -> Image.Image:
+    """Return a grey picture of bytes for one of deeper numbers, of which the highest of `bits` bits is white."""
     deep, clear = np.asarray(image), image.info.get("transparency")
     low, high = deep.min(), deep.max()
     if image.mode == "F":
@@ -111,13 +185,12 @@ def _reduced(image: Image.Image) -> Image.Image:
                 " 0 to 1, or store it in 8 or 16 bits"
             )
         values = np.rint(deep * WHITE)
-    elif image.mode in _SIXTEEN or _is_deep_netpbm(image):
-        if 0 < high <= WHITE and image.format != "PPM":
-            raise ValueError(
-                f"its pixels have 16 bits and reach only {high:,} of 65,535, so that all would be black: store it in 8"
-                " bits if they are bytes"
-            )
-        values = deep >> 8
+    elif bits > 8:
+        inverted = _white_is_zero(image)
+        if 0 < high < 1 << bits - 8 and image.format != "PPM":
+            raise ValueError(_too_dark(high, bits, "white" if inverted else "black"))
+        values = deep >> bits - 8
+        values = WHITE - values if inverted else values
     else:
         if low < 0 or high > WHITE:
             raise ValueError(

@@ -11,10 +11,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from zoo.console.errors import few
 
 # Number of classes, sizes and reasons that the line names; metrics.json has all of them.
 NAMED = 4
+# Seed of the examples that stand for a set: names often come in a regular order, of which every tenth is no sample.
+SAMPLE_SEED = 0
 
 
 @dataclass
@@ -45,6 +49,13 @@ class Tally:
     kept: str = ""
     columns: str = ""
     classes: dict[str, int] = field(default_factory=dict)
+
+
+def sample(count: int, most: int) -> np.ndarray:
+    """Return the places of examples that stand for all of them, in order: all, or `most` that are drawn at random."""
+    if count <= most:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(SAMPLE_SEED).choice(count, most, replace=False))
 
 
 def drawn(share: float, by_class: bool = False, groups: Collection[str] = ()) -> str:
@@ -111,15 +122,17 @@ class Reading:
         used = f"{self.found:,} {self.unit} found, "
         used += f"{self.used:,} used" if self.left_out else "all used"
         if self.left_out:
-            used += f" ({_listed(self.left_out)} left out)"
+            used += f" ({listed(self.left_out)} left out)"
         parts = [used]
         if self.classes:
             parts.append(f"{len(self.classes)} classes: {_of_classes(self.classes)}")
         parts.append(", ".join(f"{count:,} {split}{self._how(split)}" for split, count in self.examples.items()))
         if self.sizes:
-            parts.append(f"sizes {_most(self.sizes)}")
+            looked_at = sum(self.sizes.values())
+            which = f", of {looked_at:,} looked at" if looked_at < self.used else ""
+            parts.append(f"sizes {_most(self.sizes)}{which}")
         if self.changed:
-            parts.append(_listed(self.changed))
+            parts.append(listed(self.changed))
         parts += filter(None, (self.kept, self.columns))
         return f"{self.name}: {'; '.join(parts)}"
 
@@ -144,7 +157,8 @@ def tell(reading: Reading) -> None:
         print(warning, file=sys.stderr)
 
 
-def _listed(counts: Mapping[str, int]) -> str:
+def listed(counts: Mapping[str, int]) -> str:
+    """Return counts by what they count: the first few, and the sum of the others."""
     first = [f"{count:,} {what}" for what, count in list(counts.items())[:NAMED]]
     rest = sum(list(counts.values())[NAMED:])
     return ", ".join([*first, *([f"{rest:,} more"] if rest else [])])

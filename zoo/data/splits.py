@@ -10,7 +10,7 @@ from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
 from zoo.data.dataset import Split
 from zoo.data.marks import as_keys, of_split, of_texts
-from zoo.data.reading import Tally, drawn
+from zoo.data.reading import Tally, drawn, listed
 
 # Fixed, because with the training seed a run with another seed would train on this run's test examples.
 SPLIT_SEED = 0
@@ -135,7 +135,10 @@ def held_out(
         config: Has the shares.
         splits: Splits by name; "all" for examples that no split is named for.
         class_names: Class names, for messages.
-        tally: Takes how the splits were made.
+        tally: Takes how the splits were made; says what was left out.
+
+    Raises:
+        UsageError: A class or the groups have too few examples for both sides.
     """
     found = dict(splits)
     by_class = next(iter(found.values())).y.ndim == 1
@@ -143,7 +146,12 @@ def held_out(
         found["train"] = everything
     for split, share in (("test", config.test_split), ("validation", config.validation_split)):
         if split not in found:
-            found["train"], found[split] = hold_out(found["train"], share, split, class_names)
+            try:
+                found["train"], found[split] = hold_out(found["train"], share, split, class_names)
+            except UsageError as error:
+                if left_out := +tally.left_out:  # without reasons that no example has
+                    raise UsageError(f"{error}; {listed(left_out)} left out") from None
+                raise
             groups = found[split].groups
             tally.made[split] = drawn(share, by_class, groups=() if groups is None else set(groups.tolist()))
     return found

@@ -10,6 +10,14 @@ from typing import Any
 
 from zoo.system.temporary import beside
 
+# Folders that systems put beside the files of users: thumbnails, resource forks and bins.
+_OF_SYSTEMS = ("@eaDir", "#recycle", "__MACOSX", "$RECYCLE.BIN", "System Volume Information", "lost+found")
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a name begins with a dot, or is one of a folder that systems write beside the user's."""
+    return name.startswith(".") or name in _OF_SYSTEMS
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:

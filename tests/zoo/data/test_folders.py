@@ -1,6 +1,7 @@
 """Folders of pictures as they are found: what is read, what is left out and why, and what is refused."""
 
 import os
+import re
 import shutil
 import unicodedata
 
@@ -46,6 +47,15 @@ def test_what_begins_with_a_dot_is_left_out(tmp_path):
     assert "31 pictures found, 20 used (11 hidden left out)" in reading.line()
 
 
+@pytest.mark.parametrize("name", ["@eaDir", "__MACOSX", "#recycle"])
+def test_folders_that_systems_write_are_left_out(name, tmp_path):
+    root = pictures(tmp_path / "set", "a", "b", count=10)
+    shutil.copytree(root / "a", root / name / "a")
+    shutil.copytree(root / "a", root / "b" / name / "00.png")
+    reading = read(root).reading
+    assert (reading.classes, reading.left_out) == ({"a": 10, "b": 10}, {"hidden": 10})
+
+
 def test_pictures_are_known_by_their_content(tmp_path):
     root = pictures(tmp_path / "set", "a", "b", count=10)
     for k, file in enumerate(sorted(root.rglob("*.png"))):
@@ -65,6 +75,23 @@ def test_a_class_of_files_that_are_no_pictures_says_what_they_are(tmp_path):
         (root / "c" / f"{i}.heic").write_bytes(b"\0\0\0\x18ftypheic")
     (root / "c" / ".DS_Store").touch()
     with pytest.raises(UsageError, match=r"class 'c' has no images: .*, found 1 hidden, 3 no picture \(.heic\)"):
+        read(root)
+
+
+def test_texts_in_folders_of_classes_say_which_form_they_need(tmp_path):
+    for name in ("neg", "pos"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.txt").write_text("a good film")
+    message = r"found 1 no picture \(.txt\); texts with classes are read from a table \(.csv, .tsv, .jsonl\) with"
+    with pytest.raises(UsageError, match=message):
+        load(TrainConfig(model="lstm", data=tmp_path).resolved())
+
+
+def test_too_few_pictures_are_told_with_those_that_are_left_out(tmp_path):
+    root = pictures(tmp_path, "a", "b", count=6)
+    for i in range(6):
+        (root / "a" / f"{i}.jp2").write_bytes(b"\0\0\0\x0cjP  ")
+    with pytest.raises(UsageError, match=r"received 9 examples in total; 6 no picture \(.jp2\) left out"):
         read(root)
 
 
@@ -167,10 +194,33 @@ def test_photographs_that_no_step_could_hold_are_refused_with_a_size(tmp_path, m
         read(root, batch_size=64)
 
 
-def test_the_sample_of_headers_is_spread_over_all_classes(tmp_path, monkeypatch):
-    monkeypatch.setattr("zoo.data.images.LOOKED_AT", 6)
+@pytest.mark.parametrize("coloured", [range(1, 40, 2), [39]], ids=["every second", "one"])
+def test_colours_are_kept_wherever_they_are(coloured, tmp_path, monkeypatch):
+    monkeypatch.setattr("zoo.data.images.LOOKED_AT", 20)
+    root = pictures(tmp_path, "a", "b", count=20)
+    files = sorted(root.rglob("*.png"))
+    for place in coloured:
+        Image.open(files[place]).convert("RGB").save(files[place])
+    assert read(root).spec.input_shape == (4, 6, 3)
+
+
+def test_sizes_of_a_sample_are_told_as_such(tmp_path, monkeypatch):
+    monkeypatch.setattr("zoo.data.images.LOOKED_AT", 20)
+    root = pictures(tmp_path, "a", "b", count=40)
+    for file in sorted(root.rglob("*.png"))[1::2]:
+        Image.open(file).resize((3, 2)).save(file)
+    for _ in range(2):  # also from the cache
+        reading = read(root).reading
+        assert set(reading.sizes) == {"6x4", "3x2"} and sum(reading.sizes.values()) == 20
+        assert re.search(r"; sizes \d+x\d \(\d+\), \d+x\d \(\d+\), of 20 looked at;", reading.line())
+
+
+def test_dark_pictures_of_16_bits_are_told(tmp_path):
     root = pictures(tmp_path, "a", "b", count=10)
-    for file in (root / "b").iterdir():
-        Image.open(file).convert("RGB").save(file)
-    reading = read(root)
-    assert reading.spec.input_shape == (4, 6, 3)
+    for file in root.rglob("*.png"):
+        Image.fromarray(np.random.default_rng(0).integers(0, 4096, (4, 6)).astype("uint16")).save(file)
+    for _ in range(2):  # also from the cache
+        reading = read(root).reading
+        assert reading.changed == {"reduced to 8 bits": 20}
+        assert "of 16 pictures with 16 bits, none exceeds 4,095 of 65,535" in reading.warning()
+        assert "read as dark as 15 of 255" in reading.warning()

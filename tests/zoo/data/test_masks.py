@@ -152,7 +152,8 @@ def test_faults_are_counted_named_refused_or_left_out(few):
     with pytest.raises(UsageError) as refused:
         read(few)
     said = str(refused.value)
-    for part in ("1 pictures without a mask", "1 masks without a picture", "1 with a mask of another size",
+    for part in ("expected a mask for each picture and a picture for each mask and", "1 pictures without a mask",
+                 "1 masks without a picture", "1 with a mask of another size",
                  "2 that cannot be read", "images/lonely.png", "--skip-bad"):  # fmt: skip
         assert part in said
     data = read(few, skip_bad=True)
@@ -198,6 +199,156 @@ def test_a_run_finds_its_classes_by_name_in_other_data(few, tmp_path):
     (other / "classes.txt").write_text("sky\nriver\n")
     with pytest.raises(UsageError, match="class 'river' is not one of road, sky, car"):
         load(TrainConfig(model="unet", data=other), like=like)
+
+
+def test_files_beside_the_folders_of_splits_do_not_dissolve_them(tmp_path):
+    for split in ("train", "val"):
+        for i in range(4):
+            write(tmp_path, f"{split}{i}", VALUES, split=split)
+    (tmp_path / "images" / "README.txt").write_text("from Monday")
+    (tmp_path / "images" / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0")
+    (tmp_path / "masks" / "@eaDir").mkdir()
+    data = read(tmp_path)
+    assert (len(data.validation), data.reading.made["validation"]) == (4, "folder val")
+    write(tmp_path, "loose", VALUES)
+    with pytest.raises(
+        UsageError, match="images: expected nothing beside the folders of splits train, val, received 1 p"
+    ):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(("extra", "message"), [
+    (("val/images", "val/labels"), "val: expected the folders images and masks, .* received 'images', 'labels'"),
+    (("test",), "test: expected the folders images and masks, as this is the name of a split, received none"),
+    (("holdout/images", "holdout/masks"), "expected train, validation and test beside train, received 'holdout'"),
+    (("images", "masks"), "expected the folders images and masks, or a folder for each split .*, with train; move"),
+])  # fmt: skip
+def test_splits_above_that_are_not_clear_are_refused(extra, message, tmp_path):
+    for i in range(6):
+        write(tmp_path / "train", f"p{i}", VALUES)
+    (tmp_path / "notes").mkdir()
+    assert "notes beside the folders of splits is not read" in read(tmp_path).reading.warning()
+    for name in extra:
+        (tmp_path / name).mkdir(parents=True)
+    with pytest.raises(UsageError, match=message):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(("kind", "name"), [("images", "holdout"), ("masks", "test")])
+def test_splits_below_that_are_not_clear_are_refused(kind, name, tmp_path):
+    for i in range(6):
+        write(tmp_path, f"p{i}", VALUES, split="train")
+    (tmp_path / kind / name).mkdir()
+    with pytest.raises(
+        UsageError, match=f"{kind}: expected nothing beside the folders of splits train, received '{name}'"
+    ):
+        read(tmp_path)
+
+
+def test_validation_data_are_one_split(few, tmp_path):
+    for split in ("train", "test"):
+        write(tmp_path / "other", split, VALUES, split=split)
+    with pytest.raises(UsageError, match="expected the examples of one split, received test, train"):
+        read(few, validation_data=tmp_path / "other")
+
+
+@pytest.mark.parametrize("names", ["sky\ncat\n", "sky\ncat\nvoid\n"])
+@pytest.mark.parametrize("kind", ["uint8", "bool"])
+def test_255_is_the_second_of_two_named_classes_if_there_is_no_1(names, kind, tmp_path):
+    for i in range(6):
+        write(tmp_path, f"p{i}", np.where(VALUES > 1, 255, 0).astype(kind))
+    (tmp_path / "classes.txt").write_text(names)
+    data = read(tmp_path)
+    assert data.reading.classes == {"sky": 6, "cat": 6} and set(np.unique(data.train.y)) == {0, 1}
+    assert "masks have 0 and 255 alone: sky and cat" in data.reading.warning()
+    (tmp_path / "classes.txt").unlink()
+    again = load(TrainConfig(model="unet", data=tmp_path), like=data.spec)
+    np.testing.assert_array_equal(again.train.y, data.train.y)
+
+
+def test_classes_without_pixels_and_the_share_of_ignored_pixels_are_told(few):
+    (few / "classes.txt").write_text("road\nsky\ncar\nriver\n")
+    assert "no mask has pixels of river" in read(few).reading.warning()
+    for path in (few / "masks").iterdir():
+        Image.fromarray(np.where(VALUES == 0, 255, VALUES)).save(path)
+    assert "33.3 % of the pixels are ignored: 255" in read(few).reading.warning()
+    for path in (few / "masks").iterdir():
+        Image.fromarray(VALUES // 2 * 255).save(path)  # 255 is no class among four
+    with pytest.raises(
+        UsageError, match="pixels of two classes or more of road, sky, car, river, received values 0, 255"
+    ):
+        read(few)
+
+
+def test_a_class_that_no_training_mask_has_is_told(tmp_path):
+    for split in ("train", "test"):
+        for i in range(4):
+            write(tmp_path / split, f"{split}{i}", VALUES % 2 if split == "train" else VALUES)
+    assert "no training mask has pixels of 2, which other splits have" in read(tmp_path).reading.warning()
+
+
+def test_palettes_in_which_a_value_is_another_colour_are_refused_or_read_by_colour(tmp_path):
+    for i in range(6):  # programs that save few colours number those in use
+        write(tmp_path, f"p{i}", VALUES)
+        index, colours = (
+            (VALUES, [(0, 0, 0), (0, 200, 0), (200, 0, 0)]) if i % 2 else (VALUES // 2, [(0,) * 3, (200, 0, 0)])
+        )
+        (tmp_path / "masks" / f"p{i}.png").write_bytes(written(index, np.array(colours, "uint8")))
+    with pytest.raises(UsageError, match=r"received value 1 as #c80000 in masks/p0.png and as #00c800 in masks/p1.png"):
+        read(tmp_path)
+    (tmp_path / "classes.txt").write_text("sky\nroad\ncar\n")
+    with pytest.raises(UsageError, match="expected masks with one palette"):
+        read(tmp_path)
+    (tmp_path / "classes.txt").unlink()
+    (tmp_path / "colors.txt").write_text("sky 0 0 0\nroad 0 200 0\ncar 200 0 0\n")
+    data = read(tmp_path, test_split=0)
+    assert data.reading.classes == {"sky": 6, "road": 3, "car": 6}
+    assert (data.train.y[:, VALUES == 2] == 2).all()
+
+
+def test_a_palette_in_another_order_than_the_file_of_colours_is_refused(tmp_path):
+    for i in range(6):
+        write(tmp_path, f"p{i}", VALUES)
+        palette = np.array([(0, 0, 0), (200, 0, 0), (9, 9, 9)], "uint8")
+        (tmp_path / "masks" / f"p{i}.png").write_bytes(written(VALUES, palette))
+    (tmp_path / "colors.txt").write_text("sky 0 0 0\nroad 0 200 0\ncar 200 0 0\n")
+    with pytest.raises(UsageError, match="received value 1 as #c80000, which is 'car'; name all colours"):
+        read(tmp_path)
+
+
+def test_masks_that_change_or_exceed_values_are_refused_with_the_reason(few):
+    for path in (few / "masks").iterdir():
+        Image.fromarray(VALUES.astype("uint16") * 500).save(path)
+    with pytest.raises(UsageError, match=r"10 that cannot be read \(the first, masks/p0.png: its values reach 1,000"):
+        read(few)
+    for path in (few / "masks").iterdir():
+        path.unlink()
+        several = {"save_all": True, "append_images": [Image.fromarray(VALUES)]}
+        Image.fromarray(VALUES).save(path.with_suffix(".tif"), **several)
+    with pytest.raises(UsageError, match="it has several frames; expected one"):
+        read(few)
+    for path in (few / "masks").iterdir():
+        path.unlink()
+        Image.fromarray(VALUES).save(path.with_suffix(".gif"))
+    with pytest.raises(UsageError, match="this one is GIF, which changes values"):
+        read(few)
+
+
+def test_pictures_that_exif_turns_are_told_of_their_masks(few):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    for path in (few / "images").glob("*.jpg"):
+        Image.open(path).save(path, exif=exif)
+    assert "5 pictures are turned upright by EXIF and their masks are not" in read(few).reading.warning()
+
+
+def test_pictures_of_a_group_are_in_one_split(few):
+    for kind in ("images", "masks"):
+        for path in sorted((few / kind).iterdir()):
+            path.rename(path.with_stem(f"day{int(path.stem[1]) // 2}_{path.stem}"))
+    data = read(few, group="day[0-9]", test_split=0.2, validation_split=0.2)
+    found = [set(split.groups.tolist()) for split in (data.train, data.validation, data.test)]
+    assert sum(map(len, found)) == 5 and all(found) and "drawn by group" in data.reading.made["test"]
 
 
 @pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])

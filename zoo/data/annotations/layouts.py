@@ -6,6 +6,7 @@ from types import ModuleType
 from zoo.console.errors import UsageError
 from zoo.data.annotations import coco, voc, yolo
 from zoo.data.annotations.annotated import Annotated, without_repeats
+from zoo.system.files import is_hidden
 
 # In the order in which they are tried: a YOLO folder may hold a COCO file that it was converted from.
 LAYOUTS = (yolo, coco, voc)
@@ -38,7 +39,7 @@ def _found(root: Path) -> tuple[ModuleType, Path] | None:
         for layout in LAYOUTS:
             if layout.found_in(root):
                 return layout, root
-        inside = [p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")]
+        inside = [p for p in root.iterdir() if p.is_dir() and not is_hidden(p.name)]
         if len(inside) != 1:
             return None
         root = inside[0]

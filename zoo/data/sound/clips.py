@@ -12,7 +12,7 @@ import numpy as np
 from zoo.console.errors import UsageError
 from zoo.data import cache
 from zoo.data.images import FULL_SCALE
-from zoo.data.reading import Tally
+from zoo.data.reading import Tally, sample
 from zoo.data.sound import formats
 from zoo.data.stored.files import Files
 
@@ -82,7 +82,7 @@ def as_integers(x: np.ndarray) -> np.ndarray:
 def common_form(sources: Sequence[Files], rate: int | None, seconds: float | None, tally: Tally) -> tuple[int, int]:
     """Return the number of samples of a clip and their rate for files, and tell what is done to them.
 
-    Up to `LOOKED_AT` headers are looked at, evenly spread over all files; the result is kept in the cache.
+    Up to `LOOKED_AT` headers are looked at, drawn at random; the result is kept in the cache.
 
     Args:
         sources: Files of each split.
@@ -94,13 +94,13 @@ def common_form(sources: Sequence[Files], rate: int | None, seconds: float | Non
         UsageError: None of the files can be read.
     """
     paths = [source.path(row) for source in sources for row in range(len(source))]
-    step = -(-len(paths) // LOOKED_AT) or 1
+    chosen = sample(len(paths), LOOKED_AT).tolist()
 
     def look() -> dict[str, np.ndarray]:
-        found = [row for path in paths[::step] if (row := _looked_at(path)) is not None]
+        found = [row for place in chosen if (row := _looked_at(paths[place])) is not None]
         return {"headers": np.array(found, np.float64).reshape(-1, 4)}
 
-    rows = cache.cached(["headers", step, [source.identity() for source in sources]], look)["headers"]
+    rows = cache.cached(["headers", LOOKED_AT, [source.identity() for source in sources]], look)["headers"]
     if not len(rows):
         raise UsageError(f"none of the {len(paths):,} sounds can be read: {_why(paths[0])}")
     rates = Counter(int(each) for each in rows[:, 0])
@@ -109,7 +109,7 @@ def common_form(sources: Sequence[Files], rate: int | None, seconds: float | Non
     held = STEP * math.ceil(round(float(np.quantile(lengths, HELD, method="inverted_cdf")) / STEP, 6))
     told = seconds or held
     samples = max(1, round(told * rate))
-    which = "" if step == 1 else f" of {len(rows):,} looked at"
+    which = "" if len(chosen) == len(paths) else f" of {len(rows):,} looked at"
     tally.sizes.update({f"{each:,} Hz": count for each, count in rates.items()})
     exact = lengths * rate
     changed = {

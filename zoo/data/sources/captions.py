@@ -11,7 +11,6 @@ from zoo.config import caption_templates, catalogue
 from zoo.config.task_facts import USUAL_FIT
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
-from zoo.data import images
 from zoo.data.dataset import Captions, Dataset, DataSpec, Split
 from zoo.data.reading import Tally, drawn
 from zoo.data.sources import classes, tables
@@ -110,7 +109,7 @@ def of_table(config: TrainConfig, taken: Taken) -> Dataset:
     width = max(len(row) for group in rows.values() for row in group)
     every = [file for group in files.values() for file in group]
     taken.tally.unit = "pictures"
-    size, channels = images.common_shape(every, taken.tally)
+    size, channels = keeping.common_shape([Files(config.data.parent, every)], taken.tally)
     fit = like.fit if like else config.fit or USUAL_FIT
     shape = like.input_shape if like else (*((config.image_size,) * 2 if config.image_size else size), channels)
     splits = {}

@@ -9,15 +9,21 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
-from zoo.config.task_facts import SPLITS
+from zoo.config.task_facts import SPLITS, TABLES, TEXT
 from zoo.console.errors import UsageError, few
 from zoo.data.images import is_picture
 from zoo.data.reading import Tally
 from zoo.data.sound import formats, noise
+from zoo.system.files import is_hidden
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 # Number of files by whose suffixes a folder is taken for one of pictures or of sounds.
 LOOKED_AT = 1000
+# Where texts are read from, for a folder that has some in the place of pictures.
+_OF_TEXTS = (
+    f"; texts with classes are read from a table ({', '.join(TABLES)}) with the columns text and label, and texts of a"
+    f" language model from {TEXT} files without folders"
+)
 # What a name is cut into when it is searched for the name of a split: training_set, my-test.
 _WORD = re.compile(r"[a-z]+")
 
@@ -90,8 +96,8 @@ class Listing:
 def listed(root: Path, medium: Medium = PICTURES, one_class: bool = False) -> Listing:
     """List the pictures or sounds of a folder by split and class.
 
-    Left out are what begins with a dot, files that are no examples by their content, whatever they are named, and
-    examples outside the folders of classes. Linked folders are followed, but not in circles.
+    Left out are what is hidden (`zoo.system.files.is_hidden`), files that are no examples by their content, whatever
+    they are named, and examples outside the folders of classes. Linked folders are followed, but not in circles.
 
     Args:
         root: Folder with one subfolder per class, or with folders train, validation and test that have them.
@@ -118,11 +124,11 @@ def listed(root: Path, medium: Medium = PICTURES, one_class: bool = False) -> Li
             paths = _examples(str(path), {(status.st_dev, status.st_ino)}, found)
             files = [Path(text) for text in sorted(paths, key=lambda text: text.split("/"))]
             if not files:
-                other = ", ".join(f"{count:,} {reason}" for reason, count in (found.left_out - before).items())
+                left_out = found.left_out - before
+                other = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items())
                 raise UsageError(
                     f"class {name!r} has no {medium.noun}: expected {', '.join(medium.suffixes[:4])}, ... files in"
-                    f" {path}, found"
-                    f" {other or 'none'}"
+                    f" {path}, found {other or 'none'}" + (_OF_TEXTS if f"{medium.none} ({TEXT})" in left_out else "")
                 )
             found.files[split] += [(file, name) for file in files]
         if len({class_name(path) for path in folders}) < len(folders):
@@ -215,7 +221,7 @@ def _folders(path: Path, medium: Medium) -> list[Path]:
     return [
         Path(entry)
         for entry in _entries(path)
-        if entry.is_dir() and not entry.name.startswith(".") and entry.name not in medium.aside
+        if entry.is_dir() and not is_hidden(entry.name) and entry.name not in medium.aside
     ]
 
 
@@ -245,7 +251,7 @@ def _examples(folder: str, seen: set[tuple[int, int]], found: Listing) -> Iterat
     for entry in _entries(folder):
         if entry.is_dir():
             status = entry.stat()
-            if entry.name.startswith("."):
+            if is_hidden(entry.name):
                 found.left_out["hidden"] += sum(len(inside) for _, _, inside in os.walk(entry))
             elif (key := (status.st_dev, status.st_ino)) in seen:
                 found.notes.append(f"{entry.path} links to a folder that was read already, and is left out")

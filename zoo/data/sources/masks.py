@@ -1,66 +1,48 @@
-"""Segmentation: pictures with a mask each, in the folders `images` and `masks`.
-
-Splits may lie above (`train/images`, `train/masks`) or below (`images/train`, `masks/train`). A mask has the name of
-its picture, but for its ending and a usual end such as `_mask`.
-"""
+"""Segmentation: pictures with a mask each, in the folders `images` and `masks`; see `zoo.data.annotations.masked`."""
 
 import dataclasses
-import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from zoo.config import catalogue
-from zoo.config.masks import ABSENT, BINARY, IGNORED, IMAGES, MASKS, MOST_CLASSES, Coding, part, written_classes
+from zoo.config.masks import ABSENT, BINARY, IGNORED, MOST_CLASSES, Coding, written_classes
 from zoo.config.task_facts import USUAL_FIT
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError, few
 from zoo.data import cache, pixels
+from zoo.data.annotations import masked
+from zoo.data.annotations.masked import Pairs
 from zoo.data.dataset import Dataset, DataSpec, Split
-from zoo.data.images import is_picture, opened
-from zoo.data.reading import Tally, drawn
+from zoo.data.images import opened
+from zoo.data.reading import Tally
 from zoo.data.sources import embedded
-from zoo.data.sources.folders import SPLITS, SUFFIXES
-from zoo.data.splits import hold_out
-from zoo.data.stored import keeping
+from zoo.data.splits import held_out, set_validation
+from zoo.data.stored import grouping, keeping
 from zoo.data.stored.column import Column
 from zoo.data.stored.decoders import Pictures
-from zoo.data.stored.files import Files
-from zoo.data.stored.masks import Masks, known_numbers, numbers_in, unknown_numbers, values_of
+from zoo.data.stored.masks import (
+    Masks,
+    ignored_numbers,
+    known_numbers,
+    numbers_in,
+    palette_of,
+    unknown_numbers,
+    values_of,
+)
 from zoo.data.stored.media import check_size
 from zoo.data.taken import Taken
 
-# Ends of the names of pictures and of masks that are not compared, those of Cityscapes and CamVid among them.
-_OF_PICTURE = re.compile(r"(_leftImg8bit|[_-](image|img|rgb))$", re.IGNORECASE)
-_OF_MASK = re.compile(
-    r"(_gtFine_label(Train)?Ids|_L|[_-](masks?|labels?|seg|segmentation|gt|groundtruth|annotation))$", re.IGNORECASE
-)
 # Reasons why a pair is left out; the number of each is told.
-_NO_MASK, _NO_PICTURE = "pictures without a mask", "masks without a picture"
 _SIZE, _UNREADABLE, _STRANGE = "with a mask of another size", "that cannot be read", "with unknown values in the mask"
 # Different colours of a mask that are kept; one that was stored as JPEG before has thousands.
 MOST_COLOURS = 1024
 LISTED = 3
-
-
-@dataclass(frozen=True)
-class _Pairs:
-    """Pictures and masks of a split, in the same order."""
-
-    pictures: Files
-    masks: Files
-
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def take(self, places: np.ndarray) -> "_Pairs":
-        both = (self.pictures, self.masks)
-        return _Pairs(*(Files(files.root, [files.path(int(place)) for place in places]) for files in both))
 
 
 def load(config: TrainConfig, taken: Taken) -> Dataset:
@@ -78,10 +60,9 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
     if root is None:
         return _embedded(config, taken)
     faults: dict[str, str] = {}
-    pairs = _listed(root, tally, faults)
+    pairs = masked.listed(root, tally, faults)
     if config.validation_data is not None:
-        pairs["validation"] = next(iter(_listed(config.validation_data, tally, faults).values()))
-        tally.made["validation"] = "--validation-data"
+        set_validation(pairs, masked.listed(config.validation_data, tally, faults), config, tally)
     facts = {split: _survey(found, name) for split, found in pairs.items()}
     coding = _coding(root, name, facts, like, tally)
     for split, found in pairs.items():
@@ -99,15 +80,15 @@ def load(config: TrainConfig, taken: Taken) -> Dataset:
         shape = (*((config.image_size,) * 2 if config.image_size else size), channels)
         check_size(config, shape)
     decoders = Pictures(shape, fit), Masks(shape[:2], fit, coding)
+    groups = grouping.of_files(config, {split: found.pictures for split, found in pairs.items()}, tally)
     columns = {
-        split: Split(Column(found.pictures, decoders[0]), Column(found.masks, decoders[1]))
+        split: Split(Column(found.pictures, decoders[0]), Column(found.masks, decoders[1]), groups=groups[split])
         for split, found in pairs.items()
     }
-    classes = np.zeros(len(coding.names), np.int64)
-    for row in (row for rows in facts.values() for row in rows):
-        classes[[i for i, number in enumerate(coding.numbers) if number in row.numbers]] += 1
-    tally.classes = dict(zip(coding.names, classes.tolist(), strict=True))
-    splits = _held_out(config, keeping.kept(config, columns, tally), tally)
+    _tell(name, facts, coding, like, tally)
+    splits = held_out(config, keeping.kept(config, columns, tally), (), tally)
+    if not len(splits["train"]):
+        raise UsageError(f"{root}: expected training pictures, received none that can be used")
     spec = DataSpec(
         name=name,
         kind="image",
@@ -137,127 +118,6 @@ def _embedded(config: TrainConfig, taken: Taken) -> Dataset:
     return Dataset(like or spec, splits["train"], splits["validation"], splits["test"])
 
 
-def _held_out(config: TrainConfig, splits: dict[str, Split], tally: Tally) -> dict[str, Split]:
-    """Return train, validation and test; splits that are not given are drawn from the others."""
-    everything = splits.pop("all", None)
-    pool = "train" if everything is None else "all"
-    splits["train"] = splits.get("train", everything)
-    for split, share in (("test", config.test_split), ("validation", config.validation_split)):
-        if split not in splits:
-            splits["train"], splits[split] = hold_out(splits["train"], share, split, ())
-            tally.made[split] = drawn(share)
-    if not len(splits["train"]):
-        raise UsageError(f"{config.data}: expected training pictures, received none in {pool}")
-    return splits
-
-
-# Files.
-
-
-def _listed(root: Path, tally: Tally, faults: dict[str, str]) -> dict[str, _Pairs]:
-    """Return the pairs of each split, {"all": ...} if the folder has no splits.
-
-    Args:
-        root: Folder of the data.
-        tally: Takes what is left out.
-        faults: Takes the reason by the name of each picture or mask without the other.
-
-    Raises:
-        UsageError: No folders of pictures and masks, two folders or masks for one purpose, or no pairs.
-    """
-    places = _places(root, tally)
-    found = {split: _paired(root, *folders, tally, faults) for split, folders in places.items()}
-    if empty := next((split for split, pairs in found.items() if not len(pairs)), None):
-        images, masks = places[empty]
-        counts = ", ".join(f"{count:,} {reason}" for reason, count in tally.left_out.items())
-        raise UsageError(f"{root}: expected pictures in {images} with masks of the same names in {masks}, found"
-                         f" {counts or 'no files'}")  # fmt: skip
-    return found
-
-
-def _places(root: Path, tally: Tally) -> dict[str, tuple[Path, Path]]:
-    """Return the folders of pictures and masks of each split."""
-    images, masks = part(root, IMAGES), part(root, MASKS)
-    if images and masks:
-        inside = _splits(images)
-        if not inside or any(_files(images, deep=False)):
-            return {"all": (images, masks)}
-        named = {split: (folder, masks / folder.name) for split, folder in inside.items()}
-        above = None
-    else:
-        named = {
-            split: (part(folder, IMAGES), part(folder, MASKS))
-            for split, folder in _splits(root).items()
-            if part(folder, IMAGES) and part(folder, MASKS)
-        }
-        above = root
-    if "train" not in named:
-        raise UsageError(f"{root}: expected a split train among {few(list(named))}; rename a folder")
-    missing = next((masks for _, masks in named.values() if not masks.is_dir()), None)
-    if missing is not None:
-        raise UsageError(f"{missing}: expected a folder of masks, as there are pictures for it; found none")
-    for split, (folder, _) in named.items():
-        called = folder.parent.name if above else folder.name
-        if called != split:
-            tally.made[split] = f"folder {called}"
-    return named
-
-
-def _splits(folder: Path) -> dict[str, Path]:
-    """Return the folders inside a folder that are called as splits, by split."""
-    named: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        split = SPLITS.get(path.name.lower())
-        if split and path.is_dir():
-            if split in named:
-                raise UsageError(
-                    f"{folder}: expected one folder for a split, received {named[split].name!r} and {path.name!r} for"
-                    f" {split}; merge them, or move one away"
-                )
-            named[split] = path
-    return named
-
-
-def _files(folder: Path, deep: bool = True) -> Iterator[Path]:
-    """Yield the files of a folder, and of folders inside it, without hidden ones."""
-    for place, inside, names in os.walk(folder, followlinks=True):
-        inside[:] = sorted(name for name in inside if not name.startswith(".")) if deep else []
-        yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))
-
-
-def _paired(root: Path, images: Path, masks: Path, tally: Tally, faults: dict[str, str]) -> _Pairs:
-    """Return pictures and masks with the same name; those without the other are counted."""
-    pictures, other = _by_key(images, _OF_PICTURE, tally), _by_key(masks, _OF_MASK, tally)
-    both = [key for key in pictures if key in other]
-    for what, alone in ((_NO_MASK, pictures), (_NO_PICTURE, other)):
-        lonely = [path for key, path in alone.items() if key not in pictures or key not in other]
-        tally.left_out[what] += len(lonely)
-        faults |= {str(path.relative_to(root)): what.partition(" ")[2] for path in lonely}
-    ends = Counter(other[key].stem.removeprefix(pictures[key].stem) for key in both)
-    if end := next((end for end, _ in ends.most_common(1) if end), ""):
-        note = f"masks are called as their pictures with the end {end}"
-        tally.notes += [] if note in tally.notes else [note]
-    return _Pairs(Files(root, [pictures[key] for key in both]), Files(root, [other[key] for key in both]))
-
-
-def _by_key(folder: Path, end: re.Pattern, tally: Tally) -> dict[tuple[str, str], Path]:
-    """Return the pictures below a folder by their folder and their name without a usual end.
-
-    Raises:
-        UsageError: Two files with one name.
-    """
-    found: dict[tuple[str, str], Path] = {}
-    for path in _files(folder):
-        if path.suffix.lower() not in SUFFIXES and not is_picture(path):
-            tally.left_out[f"no picture ({path.suffix.lower() or 'no suffix'})"] += 1
-            continue
-        key = str(path.parent.relative_to(folder)), end.sub("", path.stem)
-        if key in found:
-            raise UsageError(f"{folder}: expected one file of each name, received {found[key].name} and {path.name}")
-        found[key] = path
-    return found
-
-
 # Facts about the masks.
 
 
@@ -266,17 +126,38 @@ class _Facts:
     """What is known of a pair.
 
     Args:
+        mask: Name of the file of its mask.
         reason: Why it cannot be used; empty if it can.
         colours: Whether its mask has colours.
+        turned: Whether its picture is turned upright by EXIF.
         numbers: Values or colours of the mask.
+        counts: Number of pixels of each.
+        shown: Colour that the palette of the mask gives each value, -1 without a palette.
     """
 
-    reason: str
-    colours: bool
-    numbers: frozenset[int]
+    mask: str
+    reason: str = ""
+    colours: bool = False
+    turned: bool = False
+    numbers: tuple[int, ...] = ()
+    counts: tuple[int, ...] = ()
+    shown: tuple[int, ...] = ()
+
+    def as_colours(self) -> tuple[int, ...]:
+        """Return the values as the colours of the palette, or as grey colours; colours as they are."""
+        if self.colours:
+            return self.numbers
+        return tuple(
+            colour if colour >= 0 else number * 0x010101
+            for number, colour in zip(self.numbers, self.shown, strict=True)
+        )
+
+    def as_in(self, coding: Coding) -> tuple[int, ...]:
+        """Return the values or the colours, as a coding has them."""
+        return self.as_colours() if coding.colours else self.numbers
 
 
-def _survey(pairs: _Pairs, name: str) -> list[_Facts]:
+def _survey(pairs: Pairs, name: str) -> list[_Facts]:
     """Return the facts of every pair. All masks are read once; the facts are kept in the cache."""
 
     def look() -> dict[str, np.ndarray]:
@@ -286,32 +167,40 @@ def _survey(pairs: _Pairs, name: str) -> list[_Facts]:
         return {
             "reasons": np.array([row.reason for row in rows], str),
             "colours": np.array([row.colours for row in rows]),
+            "turned": np.array([row.turned for row in rows]),
             "ends": np.cumsum(counts),
-            "numbers": np.array([number for row in rows for number in sorted(row.numbers)], np.int64),
+            "pixels": np.array(
+                [each for row in rows for each in zip(row.numbers, row.counts, row.shown, strict=True)], np.int64
+            ).reshape(-1, 3),
         }
 
     found = cache.cached(["masks", pairs.pictures.identity(), pairs.masks.identity()], look)
-    parts = np.split(found["numbers"], found["ends"][:-1]) if len(pairs) else []
+    parts = np.split(found["pixels"], found["ends"][:-1]) if len(pairs) else []
     return [
-        _Facts(str(reason), bool(colours), frozenset(numbers.tolist()))
-        for reason, colours, numbers in zip(found["reasons"], found["colours"], parts, strict=True)
+        _Facts(pairs.masks.name(place), str(reason), bool(colours), bool(turned), *map(tuple, part.T.tolist()))
+        for place, (reason, colours, turned, part) in enumerate(
+            zip(found["reasons"], found["colours"], found["turned"], parts, strict=True)
+        )
     ]
 
 
-def _fact(pairs: _Pairs, place: int) -> _Facts:
+def _fact(pairs: Pairs, place: int) -> _Facts:
+    name = pairs.masks.name(place)
     try:
-        values = values_of(pairs.masks.path(place).read_bytes())
+        content = pairs.masks.path(place).read_bytes()
+        values, palette = values_of(content), palette_of(content)
         with opened(pairs.pictures.path(place)) as image:
-            size = pixels.upright_size(image)
+            size, turned = pixels.upright_size(image), pixels.TURNED in pixels.remarks(image)
     except (ValueError, OSError) as error:
-        return _Facts(f"{_UNREADABLE}: {error}", False, frozenset())
+        return _Facts(name, f"{_UNREADABLE}: {error}")
     if size != values.shape[:2]:
         shown = [f"{width}x{height}" for height, width in (size, values.shape[:2])]
-        return _Facts(f"{_SIZE}: {shown[0]} and {shown[1]}", values.ndim == 3, frozenset())
-    numbers = numbers_in(values).tolist()
+        return _Facts(name, f"{_SIZE}: {shown[0]} and {shown[1]}", values.ndim == 3)
+    numbers, counts = (found.tolist() for found in numbers_in(values))
     if len(numbers) > MOST_COLOURS:
-        return _Facts(f"{_STRANGE}: {len(numbers):,} colours, as after JPEG", True, frozenset())
-    return _Facts("", values.ndim == 3, frozenset(numbers))
+        return _Facts(name, f"{_STRANGE}: {len(numbers):,} colours, as after JPEG", True)
+    colours = tuple(palette[number] if number < len(palette) else -1 for number in numbers)
+    return _Facts(name, "", values.ndim == 3, turned, tuple(numbers), tuple(counts), colours)
 
 
 def _coding(root: Path, name: str, facts: dict[str, list[_Facts]], like: DataSpec | None, tally: Tally) -> Coding:
@@ -323,22 +212,27 @@ def _coding(root: Path, name: str, facts: dict[str, list[_Facts]], like: DataSpe
     rows = [row for found in facts.values() for row in found if not row.reason]
     if not rows:
         reasons = Counter(_kind_of(row.reason) for found in facts.values() for row in found)
+        first = next(row for found in facts.values() for row in found)
         raise UsageError(f"{name}: expected pictures with masks, received none that can be used:"
-                         f" {', '.join(f'{count:,} {reason}' for reason, count in reasons.items())}")  # fmt: skip
+                         f" {', '.join(f'{count:,} {reason}' for reason, count in reasons.items())}"
+                         f" (the first, {first.mask}: {_why(first.reason)})")  # fmt: skip
     coloured = any(row.colours for row in rows)
     written = written_classes(root, colours=True)
-    if written is None and coloured:
+    if coloured and not (written and written.colours):
         raise UsageError(
             f"{name}: expected masks whose pixels are values of classes, received colours; colors.txt in {root} with a"
             " name and a colour in each line, such as 'road 128 64 128', says what they mean"
         )
-    if written is not None and written.colours and not coloured and not _in_colours(written, rows):
-        written = written_classes(root, colours=False)
-        tally.notes.append("masks have values, which are read as the lines of the file of colours, from 0")
+    if not (written and written.colours and (coloured or _in_colours(written, rows))):
+        _check_palettes(name, rows, written)
+        if written and written.colours:
+            written = written_classes(root, colours=False)
+            tally.notes.append("masks have values, which are read as the lines of the file of colours, from 0")
     numbers = sorted(set().union(*(row.numbers for row in rows)))
     if written is not None:
-        if written.ignored:
-            tally.notes.append("pixels of void classes are ignored")
+        if numbers == [0, IGNORED] and written.numbers == (0, 1) and not written.colours:
+            written = Coding(written.names, (0, IGNORED))
+            tally.notes.append(f"masks have 0 and 255 alone: {written.names[0]} and {written.names[1]}")
     elif like is not None:
         written = _as_of_run(like, numbers)
     elif set(numbers) == {0, IGNORED}:
@@ -354,19 +248,42 @@ def _coding(root: Path, name: str, facts: dict[str, list[_Facts]], like: DataSpe
 
 
 def _in_colours(coding: Coding, rows: Sequence[_Facts]) -> bool:
-    """Return whether grey masks have the grey colours of a file, and no other values."""
-    grey = {
-        number & 255 for number in known_numbers(coding) if len({number >> 16, number >> 8 & 255, number & 255}) == 1
-    }
-    return all(row.numbers <= grey for row in rows)
+    """Return whether masks of values have the colours of a file, grey or of a palette, and no other values."""
+    known = known_numbers(coding)
+    return all(known.issuperset(row.as_colours()) for row in rows)
+
+
+def _check_palettes(name: str, rows: Sequence[_Facts], written: Coding | None) -> None:
+    """Raise UsageError for palettes in which a value has several colours, or the colour of another line of a file.
+
+    Programs that save few colours number them in each file anew, such that a value is another class in each.
+    """
+    lines = {colour: line for line, colour in enumerate(written.numbers)} if written and written.colours else {}
+    first: dict[int, tuple[int, str]] = {}
+    for row in rows:
+        for number, colour in zip(row.numbers, row.shown, strict=True):
+            if colour < 0 or number == IGNORED:
+                continue
+            known, mask = first.setdefault(number, (colour, row.mask))
+            if known != colour:
+                raise UsageError(
+                    f"{name}: expected masks with one palette, received value {number} as #{known:06x} in {mask} and as"
+                    f" #{colour:06x} in {row.mask}; store values without a palette, or name the colours in colors.txt"
+                )
+            if lines.get(colour, number) != number:
+                raise UsageError(
+                    f"{row.mask}: expected a palette in the order of the file of colours, received value {number} as"
+                    f" #{colour:06x}, which is {written.names[lines[colour]]!r}; name all colours of the palette there"
+                )
 
 
 def _as_of_run(like: DataSpec, numbers: Sequence[int]) -> Coding:
     """Return the classes of masks without a file of names as those of a run."""
-    if like.class_names == BINARY and IGNORED in numbers:
-        return Coding(BINARY, (0, IGNORED))
     if all(re.fullmatch(r"\d{1,3}", name) for name in like.class_names):
         return Coding(like.class_names, tuple(map(int, like.class_names)))
+    two = like.class_names == BINARY or (len(like.class_names) == 2 and set(numbers) <= {0, IGNORED})
+    if two and IGNORED in numbers:
+        return Coding(like.class_names, (0, IGNORED))
     return Coding(like.class_names, tuple(range(len(like.class_names))))
 
 
@@ -384,31 +301,75 @@ def _wrong(facts: Sequence[_Facts], coding: Coding) -> dict[int, str]:
     """Return why pairs cannot be used, by place."""
     known, wrong = known_numbers(coding), {}
     for place, row in enumerate(facts):
-        numbers = _converted(row.numbers) if coding.colours and not row.colours else row.numbers
         if row.reason:
             wrong[place] = row.reason
-        elif strange := sorted(numbers - known):
+        elif strange := sorted(set(row.as_in(coding)) - known):
             wrong[place] = f"{_STRANGE}: {unknown_numbers(strange, coding)}"
     return wrong
-
-
-def _converted(numbers: frozenset[int]) -> frozenset[int]:
-    """Return values of grey pixels as colours."""
-    return frozenset(number * 0x010101 for number in numbers)
 
 
 def _kind_of(reason: str) -> str:
     return reason.partition(":")[0]
 
 
+def _why(reason: str) -> str:
+    return reason.partition(": ")[2] or reason
+
+
+def _tell(name: str, facts: dict[str, list[_Facts]], coding: Coding, like: DataSpec | None, tally: Tally) -> None:
+    """Count the pictures that have each class, and note classes without pixels, ignored pixels and turned pictures.
+
+    Raises:
+        UsageError: Pixels of fewer than two classes, unless the classes are those of a run.
+    """
+    has = {split: np.zeros(len(coding.names), np.int64) for split in facts}
+    ignored, total, turned = Counter(), 0, 0
+    without = ignored_numbers(coding)
+    for split, row in ((split, row) for split, rows in facts.items() for row in rows):
+        counts = dict(zip(row.as_in(coding), row.counts, strict=True))
+        has[split][[i for i, number in enumerate(coding.numbers) if number in counts]] += 1
+        ignored.update({number: counts[number] for number in without & counts.keys()})
+        total, turned = total + sum(row.counts), turned + row.turned
+    counts = sum(has.values())
+    tally.classes = dict(zip(coding.names, counts.tolist(), strict=True))
+    if ignored:
+        what = few([coding.name_of(number) for number in sorted(ignored)])
+        tally.notes.append(f"{100 * sum(ignored.values()) / total:.3g} % of the pixels are ignored: {what}")
+    if turned:
+        tally.notes.append(
+            f"{turned:,} pictures are turned upright by EXIF and their masks are not, as if they were drawn on the"
+            " upright pictures"
+        )
+    if like is not None:
+        return
+    if sum(counts > 0) < 2:
+        numbers = sorted({number for rows in facts.values() for row in rows for number in row.as_in(coding)})
+        raise UsageError(
+            f"{name}: expected masks with pixels of two classes or more of {few(list(coding.names))}, received"
+            f" {'colours' if coding.colours else 'values'} {few([coding.name_of(number) for number in numbers])}"
+        )
+    if never := [known for known, count in tally.classes.items() if not count]:
+        tally.notes.append(f"no mask has pixels of {few(never)}")
+    taught = has.get("train", counts)
+    if untaught := [known for known, count, own in zip(coding.names, counts, taught, strict=True) if count > own == 0]:
+        tally.notes.append(f"no training mask has pixels of {few(untaught)}, which other splits have")
+
+
 def _check_left_out(config: TrainConfig, tally: Tally, faults: dict[str, str]) -> None:
     """Raise UsageError for pairs that cannot be used, unless they are skipped."""
-    bad = {reason: tally.left_out[reason] for reason in (_NO_MASK, _NO_PICTURE, _SIZE, _UNREADABLE, _STRANGE)}
-    if config.skip_bad or not any(bad.values()):
+    expected = {
+        masked.NO_MASK: "a mask for each picture",
+        masked.NO_PICTURE: "a picture for each mask",
+        _SIZE: "masks of the size of their pictures",
+        _UNREADABLE: "files that can be read",
+        _STRANGE: "masks whose values are classes",
+    }
+    bad = {reason: count for reason in expected if (count := tally.left_out[reason])}
+    if config.skip_bad or not bad:
         return
-    counts = ", ".join(f"{count:,} {reason}" for reason, count in bad.items() if count)
-    shown = "; ".join(f"{name}: {reason}" for name, reason in list(faults.items())[:LISTED])
+    counts = ", ".join(f"{count:,} {reason}" for reason, count in bad.items())
+    shown = "; ".join(f"{name}: {_why(reason)}" for name, reason in list(faults.items())[:LISTED])
     raise UsageError(
-        f"{config.data}: expected a mask of the same size for each picture, received {counts}"
-        f"{f' ({shown})' if shown else ''}; repair them, or leave them out with --skip-bad"
+        f"{config.data}: expected {' and '.join(expected[reason] for reason in bad)}, received {counts} ({shown});"
+        " repair them, or leave them out with --skip-bad"
     )

@@ -13,7 +13,7 @@ from zoo.console.errors import UsageError, few
 from zoo.data import images
 from zoo.data.casts import as_int32, plain_names, tell_odd_names
 from zoo.data.dataset import Split
-from zoo.data.reading import Tally
+from zoo.data.reading import Tally, sample
 from zoo.data.stored import shards
 from zoo.data.stored.decoders import Numbers, Pictures
 from zoo.data.stored.shards import Indexed
@@ -78,8 +78,9 @@ def made(
     if first.schema.type == PICTURE:
         kind, tally.unit = "image", "pictures"
         if image_shape is None:
-            sample = np.linspace(0, len(first.labels) - 1, min(images.LOOKED_AT, len(first.labels)), dtype=np.int64)
-            size, channels = images.common_shape([bytes(c) for c in first.source.read(sample)], tally)
+            chosen = sample(len(first.labels), images.LOOKED_AT)
+            contents = [bytes(content) for content in first.source.read(chosen)]
+            size, channels = images.common_shape(contents, tally, len(first.labels))
             image_shape = (*((config.image_size,) * 2 if config.image_size else size), channels)
         decoder = Pictures(tuple(image_shape), fit)
     else:

@@ -56,11 +56,12 @@ def common_shape(sources: Sequence[Files], tally: Tally) -> tuple[tuple[int, int
         size, channels = images.common_shape(paths, own)
         counts = {name: np.array(list(found.values()), np.int64) for name, found in _counters(own).items()}
         names = {f"{name}.names": np.array(list(found), str) for name, found in _counters(own).items()}
-        return counts | names | {"shape": np.array([*size, channels])}
+        return counts | names | {"notes": np.array(own.notes, str), "shape": np.array([*size, channels])}
 
     found = cache.cached(["sizes", [source.identity() for source in sources]], look)
     for name, counter in _counters(tally).items():
         counter.update(dict(zip(found[f"{name}.names"].tolist(), found[name].tolist(), strict=True)))
+    tally.notes += found["notes"].tolist()
     height, width, channels = found["shape"].tolist()
     return (height, width), channels
 

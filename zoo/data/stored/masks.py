@@ -11,11 +11,12 @@ from PIL import Image
 
 from zoo.config.masks import ABSENT, IGNORED, Coding
 from zoo.config.task_facts import Fit
+from zoo.data import pixels
 from zoo.data.fitting import resize_mask
 from zoo.data.images import opened
 
-# Formats that keep every value. JPEG does not.
-FORMATS = ("PNG", "BMP", "GIF", "TIFF")
+# Formats that keep every value. JPEG does not, and programs that write GIF number the values of each file anew.
+FORMATS = ("PNG", "BMP", "TIFF")
 GREY, PALETTE = ("1", "L"), "P"
 _DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 UNKNOWN = 254  # no class: there are at most 254 besides it and the ignored one
@@ -61,6 +62,10 @@ def values_of(content: bytes, colours: bool | None = None) -> np.ndarray:
     with opened(content) as image:
         if image.format not in FORMATS:
             raise ValueError(f"a mask is a PNG file, this one is {image.format}, which changes values")
+        if pixels.FIRST in pixels.remarks(image):
+            raise ValueError("it has several frames; expected one")
+        if image.mode not in _DEEP and pixels.bits_of(image) > 8:
+            raise ValueError("its colours have 16 bits; expected 8, or values of classes")
         if image.mode in _DEEP:
             deep = np.asarray(image)
             if deep.min() < 0 or deep.max() > 255:
@@ -82,11 +87,19 @@ def _plain(values: np.ndarray, colours: bool | None) -> np.ndarray:
     return np.repeat(values[..., None], 3, axis=-1) if colours else values
 
 
-def numbers_in(values: np.ndarray) -> np.ndarray:
-    """Return the different values, or colours as numbers, of a mask, sorted."""
-    if values.ndim == 2:
-        return np.flatnonzero(np.bincount(values.reshape(-1), minlength=256))
-    return np.unique(_as_numbers(values))
+def palette_of(content: bytes) -> list[int]:
+    """Return the colours of a mask's palette as numbers; none without a palette."""
+    with opened(content) as image:
+        found = image.getpalette("RGB") if image.mode == PALETTE else None
+    return _as_numbers(np.array(found or [], np.uint8).reshape(-1, 3)).tolist()
+
+
+def numbers_in(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the different values, or colours as numbers, of a mask, sorted, and the number of pixels of each."""
+    if values.ndim == 3:
+        return np.unique(_as_numbers(values), return_counts=True)
+    counts = np.bincount(values.reshape(-1), minlength=256)
+    return np.flatnonzero(counts), counts[counts > 0]
 
 
 def classes_of(values: np.ndarray, coding: Coding) -> np.ndarray:
@@ -118,7 +131,12 @@ def unknown_numbers(strange: Sequence[int], coding: Coding) -> str:
 
 def known_numbers(coding: Coding) -> set[int]:
     """Return the values or colours that a mask may have."""
-    return {*coding.numbers, *coding.ignored, *(() if coding.colours else (IGNORED,))} - {ABSENT}
+    return {*coding.numbers, *ignored_numbers(coding)} - {ABSENT}
+
+
+def ignored_numbers(coding: Coding) -> set[int]:
+    """Return the values or colours of pixels that are ignored."""
+    return {*coding.ignored, *(() if coding.colours else (IGNORED,))} - {*coding.numbers}
 
 
 @functools.lru_cache(maxsize=8)

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 from zoo.config.records import is_address
 from zoo.console.errors import UsageError
+from zoo.system.files import is_hidden
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):/+(?=[^/])")
 # Packages whose file systems fsspec does not bring along.
@@ -62,13 +63,13 @@ def kind_of(path: str) -> str:
 
 
 def files_below(path: str) -> list[str]:
-    """Return the files below a folder, sorted; those whose name begins with a dot are left out."""
+    """Return the files below a folder, sorted, without hidden ones."""
     if is_remote(path):
         root = system(path)._strip_protocol(path)
         names = [f"{path.rstrip('/')}/{name.removeprefix(root).lstrip('/')}" for name in system(path).find(path)]
     else:
         names = [f"{place}/{name}" for place, _, inside in os.walk(path, followlinks=True) for name in inside]
-    return sorted(name for name in names if not any(part.startswith(".") for part in name[len(path) :].split("/")))
+    return sorted(name for name in names if not any(map(is_hidden, name[len(path) :].split("/"))))
 
 
 def opened(path: str) -> BinaryIO:
