@@ -107,7 +107,7 @@ def as_pixels(name: str, pictures: Mapping[str, np.ndarray], tally: Tally) -> di
         tally: Takes what was changed and assumed.
 
     Raises:
-        UsageError: Whole numbers that are no bytes, or floats that seem to be; bytes beside floats.
+        UsageError: Whole numbers that are no bytes, or bytes beside floats.
     """
     floats = [array for array, x in pictures.items() if x.dtype.kind == "f"]
     if floats and len(floats) < len(pictures):
@@ -118,7 +118,7 @@ def as_pixels(name: str, pictures: Mapping[str, np.ndarray], tally: Tally) -> di
         height, width = next(iter(pictures.values())).shape[1:3]
         tally.notes.append(f"its pictures are {height} high, {width} wide and have {channels} channels")
     if floats:
-        _check_floats(name, pictures, tally)
+        _tell_range(pictures, tally)
         return {array: as_float32(f"{name}: {array}", x) for array, x in pictures.items()}
     found = {array: _as_bytes(f"{name}: {array}", x, tally) for array, x in pictures.items()}
     if max(int(x.max(initial=0)) for x in found.values()) == 1:
@@ -139,22 +139,30 @@ def _as_bytes(name: str, x: np.ndarray, tally: Tally) -> np.ndarray:
     return x.astype(np.uint8)
 
 
-def _check_floats(name: str, pictures: Mapping[str, np.ndarray], tally: Tally) -> None:
-    """Tell of floating-point pictures that do not lie in [0, 1], and refuse those that seem to be bytes."""
+def _tell_range(pictures: Mapping[str, np.ndarray], tally: Tally) -> None:
+    """Tell of floating-point pictures that do not lie in [0, 1]."""
     ends = {array: (float(x.min()), float(x.max())) for array, x in pictures.items() if x.size}
-    low, high = min((one for one, _ in ends.values()), default=0), max((one for _, one in ends.values()), default=0)
-    if low >= 0 and high <= 1:
-        return
-    told = ", ".join(f"{array} from {first:.4g} to {last:.4g}" for array, (first, last) in ends.items())
-    whole = all((x == np.rint(x)).all() for x in pictures.values())
-    if low >= 0 and high <= 255 and (whole or high >= 128):
-        raise UsageError(
-            f"{name}: expected floating-point pictures from 0 to 1, received {told}; store pixels from 0 to 255 as"
-            " uint8, or divide by 255"
+    if any(low < 0 or high > 1 for low, high in ends.values()):
+        told = ", ".join(f"{array} from {low:.4g} to {high:.4g}" for array, (low, high) in ends.items())
+        tally.notes.append(
+            f"its floating-point pictures are used as they are, {told}; the pixels of picture files become 0 to 1"
         )
-    tally.notes.append(
-        f"its floating-point pictures are used as they are, {told}; the pixels of picture files become 0 to 1"
-    )
+
+
+def check_scaled(name: str, pictures: Sequence[np.ndarray]) -> None:
+    """Raise UsageError for floating-point pictures that seem to hold bytes: from 0 to 255, whole or with 128 and more.
+
+    Args:
+        name: Name of the data, for the message.
+        pictures: Pixels of each split, (examples, height, width, channels) float32.
+    """
+    found = [x for x in pictures if x.size]
+    low, high = min((float(x.min()) for x in found), default=0), max((float(x.max()) for x in found), default=0)
+    if low >= 0 and 1 < high <= 255 and (high >= 128 or all((x == np.rint(x)).all() for x in found)):
+        raise UsageError(
+            f"{name}: expected floating-point pictures from 0 to 1, received {low:.4g} to {high:.4g}; store pixels from"
+            " 0 to 255 as uint8, or divide by 255"
+        )
 
 
 def _first(values: np.ndarray, bad: np.ndarray) -> str:

@@ -3,10 +3,13 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from zoo.config import catalogue, task_facts
 from zoo.config.train_config import TrainConfig, flag
 from zoo.console.errors import UsageError
 from zoo.data import recording
+from zoo.data.casts import check_scaled
 from zoo.data.dataset import Dataset, DataSpec
 from zoo.data.reading import Tally
 from zoo.data.sources import tfds
@@ -45,6 +48,7 @@ def load(
     target_vocabulary: Vocabulary | None = None,
     lengths: tuple[int, int] | None = None,
     splits: Mapping[bytes, Sequence[str]] | None = None,
+    own_model: bool = False,
 ) -> Dataset:
     """Load the data of a configuration, for its task or the task that the data are for.
 
@@ -57,6 +61,7 @@ def load(
         target_vocabulary: Vocabulary of the targets of that run, if it was trained on pairs.
         lengths: Longest text and longest target in tokens, unless `like` or the configuration says otherwise.
         splits: Splits that the examples of a resumed run had, in order, by the key of each.
+        own_model: Whether a model of one's own learns from them, which may take pictures in any range.
 
     Raises:
         UsageError: Data that cannot be read, or that cannot be trained on.
@@ -90,6 +95,9 @@ def load(
     if like is None:
         _check_effects(config, data)
         _tell_unused(config, taken.tally)
+        if data.spec.kind == "image" and not own_model:
+            each = (data.train.x, data.validation.x, data.test.x)
+            check_scaled(data.spec.name, [x for x in each if isinstance(x, np.ndarray) and x.dtype.kind == "f"])
     if config.shard == "files" and data.train.in_memory:
         raise UsageError(f"--shard files: expected pictures or records in files, {data.spec.name} is read into memory")
     return dataclasses.replace(data, reading=recording.of(data, taken.tally))

@@ -21,7 +21,7 @@ from zoo.runs.folder import RunFolder, continued
 from zoo.runs.vocabularies import read_spec, read_target_vocabulary
 
 
-def load_data(config: TrainConfig) -> Dataset:
+def load_data(config: TrainConfig, own_model: bool = False) -> Dataset:
     """Return the data of a training.
 
     With `init_from`, texts are split by the vocabulary of that run, so that a row of its embedding stands for the same
@@ -30,6 +30,7 @@ def load_data(config: TrainConfig) -> Dataset:
 
     Args:
         config: Resolved configuration.
+        own_model: Whether a model of one's own learns from them.
 
     Raises:
         UsageError: Data that cannot be read, or that the options do not fit; tokens of another kind than the run's.
@@ -48,7 +49,7 @@ def load_data(config: TrainConfig) -> Dataset:
     run = continued(config)
     if run and (config.accept_changed_data or examples.accepted_splits(run)):
         found = _as_begun(run)
-    data = load(config, num_classes=config.settings.get("num_classes"), **found)
+    data = load(config, num_classes=config.settings.get("num_classes"), own_model=own_model, **found)
     check_data(config, data)
     return data
 

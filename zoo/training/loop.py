@@ -100,7 +100,7 @@ def train(
     )
     check_divisible(config.batch_size, strategy.num_replicas_in_sync)
     with starting.run_folder(config, strategy, private) as run:
-        data = recorded(data or load_data(config))
+        data = recorded(data or load_data(config, own_model=model is not None))
         config = config if batch_was_chosen else with_filled_batch(config, data)
         task = task or tasks.of(data.spec.task)
         training = Training(config, strategy, run, data, task, verbose and not collective.worker(strategy))

@@ -58,9 +58,9 @@ def test_a_size_is_refused_for_examples_that_are_no_pictures(tmp_path):
 @pytest.mark.parametrize(
     ("x", "received"),
     [
-        (BYTES.astype("float32"), "x from 0 to 255"),
-        ((BYTES // 64).astype("float32"), "x from 0 to 3"),
-        (BYTES * 0.97, r"x from 0 to 247.\d"),
+        (BYTES.astype("float32"), "0 to 255"),
+        ((BYTES // 64).astype("float32"), "0 to 3"),
+        (BYTES * 0.97, r"0 to 247.\d"),
     ],
 )
 def test_floating_point_pictures_that_seem_to_be_bytes_are_refused(x, received, tmp_path):
@@ -69,6 +69,8 @@ def test_floating_point_pictures_that_seem_to_be_bytes_are_refused(x, received, 
         read(tmp_path, x=x, y=Y)
     with pytest.raises(UsageError, match=message):
         load(TrainConfig(model="cnn", data=own.saved((x, Y), tmp_path)).resolved())
+    kept = load(TrainConfig(data=own.saved((x, Y), tmp_path)).resolved(), own_model=True)
+    assert kept.train.x.max() == x.max() and "are used as they are" in kept.reading.warning()
 
 
 def test_the_range_of_floating_point_pictures_is_told_unless_it_is_that_of_files(tmp_path):
