@@ -237,9 +237,8 @@ def _refuse_column(path: Path, number: int, name: str, row: dict) -> None:
     hint = "; --task translation reads pairs" if {"source", "target"} <= set(have) else nearest(name, have[:MOST_NAMES])
     if any(";" in key for key in have) and path.suffix.lower() == ".csv":
         hint = "; write commas between the values, only --model tabular reads semicolons"
-    elif not hint and name in _NAMED_BY:
-        hint = f"; {_NAMED_BY[name]} names another column"
-    hint = hint or "; --model tabular --target-column NAME learns from columns of numbers and categories"
+    other = f"; {_NAMED_BY[name]} names another column" if name in _NAMED_BY else ""
+    hint = hint or f"{other}; --model tabular --target-column NAME learns from columns of numbers and categories"
     raise UsageError(f"{path}: expected a column {name!r}, received {few([key[:40] for key in have])}{hint}")
 
 
