@@ -62,7 +62,7 @@ def as_float32(name: str, values: np.ndarray) -> np.ndarray:
 
 
 def check_apart(name: str, values: np.ndarray) -> None:
-    """Raise UsageError for a column of different numbers of which float32 makes half as many or fewer.
+    """Raise UsageError for a column of numbers that float32 cannot hold, or of which it makes half as many or fewer.
 
     Args:
         name: Name of the data, for the message.
@@ -73,6 +73,8 @@ def check_apart(name: str, values: np.ndarray) -> None:
     columns = values.reshape(-1, values.shape[-1] if values.ndim > 1 else 1)
     low, high = (end.astype(np.float64) for end in (columns.min(0), columns.max(0)))
     largest, width = np.maximum(np.abs(low), np.abs(high)), high - low
+    if (beyond := largest > np.finfo(np.float32).max).any():
+        raise UsageError(f"{name}: expected numbers within float32, received {largest[beyond][0]:.12g}")
     few_steps = width < FEW_STEPS * np.spacing(largest.astype(np.float32))
     for column in np.flatnonzero(few_steps & (width > NOISE * largest)):
         found = np.unique(columns[:, column])

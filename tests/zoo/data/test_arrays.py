@@ -51,7 +51,7 @@ def test_floats_are_resized_as_bytes_are(channels, fit):
 
 
 def test_a_size_is_refused_for_examples_that_are_no_pictures(tmp_path):
-    with pytest.raises(UsageError, match="--image-size 16: expected with pictures, received sequence inputs"):
+    with pytest.raises(UsageError, match="--image-size 16: expected with pictures, received x, whose examples are"):
         read(tmp_path, options={"image_size": 16}, x=FLOATS[..., 0], y=Y)
 
 
@@ -124,6 +124,7 @@ def test_arrays_that_are_not_used_are_told(tmp_path):
     [
         ({"x": FEATURES, "y": Y, "x_train": FEATURES, "y_train": Y}, "expected x, or x_train, received both"),
         ({"x_train": FEATURES, "y_train": Y, "y_test": Y}, "expected an array 'x_test' beside 'y_test', received"),
+        ({"x": FEATURES, "y": 5}, r"y: expected a label for each example or time step, received the shape \(\)"),
         ({"x": FEATURES, "X": FEATURES, "y": Y}, "expected one array x of a split, received x and X"),
         (
             {"x_train": FEATURES, "y_train": Y, "x_val": FEATURES, "x_dev": FEATURES},

@@ -39,12 +39,14 @@ class Part:
     Args:
         x: Inputs in the type of their kind, (examples, ...).
         y: Labels as they are stored, (examples, ...); None if they were not asked for.
+        shape: Shape of the inputs as they are stored.
         x_name: Name of the array of inputs.
         y_name: Name of the array of labels.
     """
 
     x: np.ndarray
     y: np.ndarray | None
+    shape: tuple[int, ...]
     x_name: str
     y_name: str
 
@@ -91,7 +93,7 @@ def read_parts(
     parts = {}
     for split in splits:
         x_name, y_name = names[split, "x"], names.get((split, "y"), "y")
-        parts[split] = Part(inputs[x_name], found.get(y_name), x_name, y_name)
+        parts[split] = Part(inputs[x_name], found.get(y_name), found[x_name].shape, x_name, y_name)
     return kind, parts, {name: found[name] for name in also if name in found}
 
 
@@ -132,8 +134,8 @@ def read_npz(
     for split, part in parts.items():
         x, y_name = part.x, part.y_name
         y = part.y if labels else np.zeros(len(x), np.int32)
-        if len(y) == len(x):
-            y = _classes_of(f"{path}: {y_name}", kind, x, y, tally)
+        if y.ndim and len(y) == len(x):
+            y = _classes_of(f"{path}: {y_name}", kind, part.shape, y, tally)
         if y.ndim not in (1, 2):
             raise UsageError(
                 f"{path}: {y_name}: expected a label for each example or time step, received the shape {y.shape}"
@@ -162,7 +164,7 @@ def without_labels(path: Path) -> bool:
     return {place[1] for name in listed if (place := place_of(name))} == {"x"}
 
 
-def _classes_of(where: str, kind: Kind, x: np.ndarray, y: np.ndarray, tally: Tally) -> np.ndarray:
+def _classes_of(where: str, kind: Kind, shape: tuple[int, ...], y: np.ndarray, tally: Tally) -> np.ndarray:
     """Return labels (examples,) or (examples, time) for labels in a column or one-hot, which are told of.
 
     Raises:
@@ -173,7 +175,7 @@ def _classes_of(where: str, kind: Kind, x: np.ndarray, y: np.ndarray, tally: Tal
     if y.shape[1] == 1:
         tally.changed["labels from a column (examples, 1)"] += len(y)
         return y[:, 0]
-    steps = kind in ("tokens", "sequence") and y.shape[1] == x.shape[1]
+    steps = kind in ("tokens", "sequence") and y.shape[1] == shape[1]
     numbers = y.dtype.kind in "biuf" and np.isin(y, (0, 1)).all()
     one_hot = numbers and (y.sum(1) == 1).all()
     if not steps and one_hot:
@@ -183,7 +185,7 @@ def _classes_of(where: str, kind: Kind, x: np.ndarray, y: np.ndarray, tally: Tal
         several = "; an example has one class, these mark several" if numbers else ""
         raise UsageError(
             f"{where}: expected a label for each example (examples,), or for each time step, received the shape"
-            f" {y.shape} for inputs {x.shape}{several}"
+            f" {y.shape} for inputs {shape}{several}"
         )
     if one_hot:
         tally.notes.append(
@@ -230,9 +232,10 @@ def inputs_of(path: Path, arrays: Mapping[str, np.ndarray], tally: Tally) -> tup
             _check_axes(f"{path}: {name}", x)
         return kind, as_pixels(str(path), pictures, tally)
     if kind != "tokens":
+        numbers = {name: as_float32(f"{path}: {name}", x) for name, x in arrays.items()}
         for name, x in arrays.items():
             check_apart(f"{path}: {name}", x)
-        return kind, {name: as_float32(f"{path}: {name}", x) for name, x in arrays.items()}
+        return kind, numbers
     ids = {name: as_int32(f"{path}: {name}", x) for name, x in arrays.items()}
     for name, x in ids.items():
         check_tokens(f"{path}: {name}", x)
@@ -266,14 +269,8 @@ def _check_axes(where: str, x: np.ndarray) -> None:
 
 
 def sized(config: TrainConfig, kind: str, splits: Mapping[str, Split], fit: Fit) -> dict[str, Split]:
-    """Return splits with pictures of `--image-size`, if it is given.
-
-    Raises:
-        UsageError: The size is given, and the examples are no pictures.
-    """
-    if config.image_size is None:
+    """Return splits with pictures of `--image-size`, if it is given."""
+    if config.image_size is None or kind != "image":
         return dict(splits)
-    if kind != "image":
-        raise UsageError(f"--image-size {config.image_size}: expected with pictures, received {kind} inputs")
     size = (config.image_size, config.image_size)
     return {name: Split(np.stack([resize(one, size, fit) for one in part.x]), part.y) for name, part in splits.items()}

@@ -182,6 +182,8 @@ def test_values_that_float32_does_not_tell_apart_are_refused(tmp_path):
         UsageError, match="column 'a': expected numbers that float32 tells apart, received 120 different"
     ):
         read(hourly(tmp_path / "s.csv", a=lambda i: 1_700_000_000 + i))
+    with pytest.raises(UsageError, match=r"column 'a': expected numbers within float32, received 1e\+300"):
+        read(hourly(tmp_path / "s.csv", a=lambda i: 1e300 if i == 7 else i))
 
 
 @pytest.mark.parametrize("milliseconds", [100, 500])
