@@ -14,6 +14,7 @@ from zoo.data.dataset import Dataset, DataSpec
 from zoo.data.reading import Tally
 from zoo.data.sources import tfds
 from zoo.data.splits import GIVEN
+from zoo.data.tabular import header
 from zoo.data.taken import Taken
 from zoo.data.text import Vocabulary
 
@@ -24,9 +25,8 @@ _ABOUT = {
     **dict.fromkeys(("rate", "seconds"), _SOUNDS),
     **dict.fromkeys(("tokens", "vocabulary_size", "sequence_length", "text_column"), _TEXTS),
     "label_column": ("a table or recordings with a class for each row", ("tokens", "table")),
-    "time_column": ("rows in time", ("series", "events", "table")),
 }
-_OF_RECORDINGS = ("rate", "label_column", "time_column")
+_OF_RECORDINGS = ("rate", "label_column")
 _LISTED = ("image", "sound")  # kinds of the files that a table can name
 _EXAMPLES = {
     "image": "pictures",
@@ -69,6 +69,8 @@ def load(
     if like is not None:
         unused = {"validation_data": None} if task_facts.of(like.task).validation_is else {}  # of earlier runs
         config = dataclasses.replace(config, task=like.task, **unused)
+        if _lacks_groups(config):  # other data than those of the run, which are measured as they are
+            config = dataclasses.replace(config, group_column=None)
     catalogue.check_source(config)
     notes = []
     if config.dataset_is_tfds:  # the task of a set is told by files that it is prepared with
@@ -101,6 +103,12 @@ def load(
     if config.shard == "files" and data.train.in_memory:
         raise UsageError(f"--shard files: expected pictures or records in files, {data.spec.name} is read into memory")
     return dataclasses.replace(data, reading=recording.of(data, taken.tally))
+
+
+def _lacks_groups(config: TrainConfig) -> bool:
+    """Return whether a table lacks the column of groups, which only drawing its splits needs."""
+    table = config.group_column is not None and config.window is None and header.is_table(config.data)
+    return table and config.data.is_file() and config.group_column not in header.columns_of(config.data)
 
 
 def _check_effects(config: TrainConfig, data: Dataset) -> None:

@@ -36,7 +36,6 @@ def read(model, path, **options):
     ("cnn", "pictures", "vocabulary_size", 50, "texts", "pictures"),
     ("cnn", "pictures", "text_column", "a", "texts", "pictures"),
     ("cnn", "pictures", "label_column", "a", "a table or recordings with a class for each row", "pictures"),
-    ("cnn", "pictures", "time_column", "a", "rows in time", "pictures"),
     ("lstm", "texts.csv", "image_size", 8, "pictures", "texts"),
     ("lstm", "texts.csv", "fit", "pad", "pictures", "texts"),
     ("lstm", "texts.csv", "rate", 8000.0, "sounds", "texts"),

@@ -1,5 +1,6 @@
 """Rows of a table as examples: groups, splits, and tables that are read like the training table."""
 
+import dataclasses
 import datetime
 import json
 
@@ -60,6 +61,13 @@ def test_groups_of_rows_stay_in_one_split_and_are_no_input(options, save):
     assert "who" not in {each["name"] for each in data.spec.inputs}
     people = {split: set(getattr(data, split).groups.tolist()) for split in ("train", "validation", "test")}
     assert sum(map(len, people.values())) == 20 and all(people.values())  # nobody is in two splits
+
+
+def test_a_run_with_groups_is_measured_on_tables_without_them(save):
+    config = asked(save(columns() | {"who": [f"p{i // 6}" for i in range(ROWS)]}), group_column="who")
+    spec = load(config).spec
+    other = load(dataclasses.replace(config, data=save(columns(), "other.csv")), like=spec)
+    assert len(other.train) + len(other.validation) + len(other.test) == ROWS and other.train.groups is None
 
 
 def test_groups_of_numbers_of_texts_stay_in_one_split(save):
