@@ -143,28 +143,36 @@ def _as_bytes(name: str, x: np.ndarray, tally: Tally) -> np.ndarray:
 
 def _tell_range(pictures: Mapping[str, np.ndarray], tally: Tally) -> None:
     """Tell of floating-point pictures that do not lie in [0, 1]."""
-    ends = {array: (float(x.min()), float(x.max())) for array, x in pictures.items() if x.size}
+    ends = _ends(pictures)
     if any(low < 0 or high > 1 for low, high in ends.values()):
-        told = ", ".join(f"{array} from {low:.4g} to {high:.4g}" for array, (low, high) in ends.items())
         tally.notes.append(
-            f"its floating-point pictures are used as they are, {told}; the pixels of picture files become 0 to 1"
+            f"its floating-point pictures are used as they are, {_told(ends)}; the pixels of picture files become 0 to"
+            " 1"
         )
 
 
-def check_scaled(name: str, pictures: Sequence[np.ndarray]) -> None:
+def check_scaled(name: str, pictures: Mapping[str, np.ndarray]) -> None:
     """Raise UsageError for floating-point pictures that seem to hold bytes: from 0 to 255, whole or with 128 and more.
 
     Args:
         name: Name of the data, for the message.
         pictures: Pixels of each split, (examples, height, width, channels) float32.
     """
-    found = [x for x in pictures if x.size]
-    low, high = min((float(x.min()) for x in found), default=0), max((float(x.max()) for x in found), default=0)
-    if low >= 0 and 1 < high <= 255 and (high >= 128 or all((x == np.rint(x)).all() for x in found)):
+    ends = _ends(pictures)
+    low, high = min((low for low, _ in ends.values()), default=0), max((high for _, high in ends.values()), default=0)
+    if low >= 0 and 1 < high <= 255 and (high >= 128 or all((x == np.rint(x)).all() for x in pictures.values())):
         raise UsageError(
-            f"{name}: expected floating-point pictures from 0 to 1, received {low:.4g} to {high:.4g}; store pixels from"
-            " 0 to 255 as uint8, or divide by 255"
+            f"{name}: expected floating-point pictures from 0 to 1, received {_told(ends)}; store pixels from 0 to 255"
+            " as uint8, or divide by 255"
         )
+
+
+def _ends(pictures: Mapping[str, np.ndarray]) -> dict[str, tuple[float, float]]:
+    return {name: (float(x.min()), float(x.max())) for name, x in pictures.items() if x.size}
+
+
+def _told(ends: Mapping[str, tuple[float, float]]) -> str:
+    return ", ".join(f"{name} from {low:.4g} to {high:.4g}" for name, (low, high) in ends.items())
 
 
 def _first(values: np.ndarray, bad: np.ndarray) -> str:

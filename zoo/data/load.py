@@ -11,6 +11,7 @@ from zoo.console.errors import UsageError
 from zoo.data import recording
 from zoo.data.casts import check_scaled
 from zoo.data.dataset import Dataset, DataSpec
+from zoo.data.digests import SPLITS
 from zoo.data.reading import Tally
 from zoo.data.sources import tfds
 from zoo.data.splits import GIVEN
@@ -98,8 +99,9 @@ def load(
         _check_effects(config, data)
         _tell_unused(config, taken.tally)
         if data.spec.kind == "image" and not own_model:
-            each = (data.train.x, data.validation.x, data.test.x)
-            check_scaled(data.spec.name, [x for x in each if isinstance(x, np.ndarray) and x.dtype.kind == "f"])
+            each = {split: getattr(data, split).x for split in SPLITS}
+            floats = {name: x for name, x in each.items() if isinstance(x, np.ndarray) and x.dtype.kind == "f"}
+            check_scaled(data.spec.name, floats)
     if config.shard == "files" and data.train.in_memory:
         raise UsageError(f"--shard files: expected pictures or records in files, {data.spec.name} is read into memory")
     return dataclasses.replace(data, reading=recording.of(data, taken.tally))
