@@ -5,11 +5,12 @@ Standard library only. The options are declared in `zoo.config.groups`, whose do
 of the model and the data set, see `zoo.config.defaults`.
 """
 
+import contextlib
 import dataclasses
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,11 +28,10 @@ from zoo.config.groups import (
     SoundOptions,
     StrategyOptions,
 )
+from zoo.config.options import flag, take_types
 from zoo.config.records import format_of, is_address, parse
 from zoo.config.task_facts import COMPRESSED, FIRST_FIT, TABLES, USUAL_FIT
-from zoo.console import values
 from zoo.console.errors import UsageError
-from zoo.console.values import Bytes
 
 # Data sets that need neither a network nor a path.
 EMBEDDED = {
@@ -120,8 +120,10 @@ class TrainConfig(
         return kind(**{field.name: getattr(self, field.name) for field in dataclasses.fields(kind)})
 
     def __post_init__(self) -> None:
+        take_types(self)
         registry.entry(self.model)
-        strategies.check_name(self.strategy)
+        with _refused_strategies():
+            strategies.check_name(self.strategy)
         if self.dataset is not None and self.data is not None:
             raise UsageError("--dataset and --data: expected one of them, received both")
         if self.accept_changed_data and not self.resume:
@@ -148,8 +150,6 @@ class TrainConfig(
         self._check_group()
         self._check_series()
         parse(self.schema)
-        if isinstance(self.memory, str):  # as in Python
-            object.__setattr__(self, "memory", values.parse("--memory", self.memory, Bytes))
         self._check_windows()
         self._check_average()
         self._check_layers()
@@ -341,7 +341,8 @@ class TrainConfig(
             UsageError: A strategy that cannot be used here, a batch that it cannot divide, or options that contradict
                 each other. The constructor does not look at the machine, so that a run can be opened anywhere.
         """
-        replicas = strategies.replicas_without_looking(self.strategy, self.virtual_devices)
+        with _refused_strategies():
+            replicas = strategies.replicas_without_looking(self.strategy, self.virtual_devices)
         dataset = None if self.data else (self.dataset or "digits")
         on_tpu = self.strategy == "tpu"
         values = {
@@ -408,12 +409,7 @@ class TrainConfig(
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "TrainConfig":
         """Return the configuration of the values of `to_json`."""
-        paths = {f.name for f in dataclasses.fields(cls) if "Path" in str(f.type)}
-        typed = {k: Path(v) if k in paths and v is not None else v for k, v in values.items()}
-        typed["settings"] = {k: tuple(v) if isinstance(v, list) else v for k, v in typed["settings"].items()}
-        typed.setdefault("fit", FIRST_FIT)
-        lists = {f.name for f in dataclasses.fields(cls) if "tuple" in str(f.type)}
-        return cls(**typed | {name: tuple(typed[name]) for name in lists if typed.get(name) is not None})
+        return cls(**{"fit": FIRST_FIT} | values)
 
 
 # Paths of what is read; different paths may lead to the same content.
@@ -466,9 +462,13 @@ _PRIVATE = (
 )
 
 
-def flag(name: str) -> str:
-    """Return the option that sets a field."""
-    return "--" + name.replace("_", "-")
+@contextlib.contextmanager
+def _refused_strategies() -> Iterator[None]:
+    """Raise UsageError in the place of a `strategies.StrategyError`."""
+    try:
+        yield
+    except strategies.StrategyError as error:
+        raise UsageError(str(error)) from None
 
 
 def check_divisible(global_batch_size: int, replicas: int) -> None:
