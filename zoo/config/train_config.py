@@ -27,6 +27,8 @@ from zoo.config.groups import (
     SensorOptions,
     SoundOptions,
     StrategyOptions,
+    optimisation,
+    strategy,
 )
 from zoo.config.options import flag, take_types
 from zoo.config.records import format_of, is_address, parse
@@ -290,10 +292,6 @@ class TrainConfig(
         if self.early_stopping:
             raise UsageError(f"{said}: expected --early-stopping 0, received {self.early_stopping}")
 
-    def _check_shard(self) -> None:
-        if self.strategy != "multi_worker":
-            raise UsageError(f"--shard files: expected --strategy multi_worker, received {self.strategy}")
-
     @property
     def part(self) -> tuple[int, int]:
         """Index of the part of each training batch that this process reads, and the number of parts."""
@@ -343,6 +341,7 @@ class TrainConfig(
         """
         with _refused_strategies():
             replicas = strategies.replicas_without_looking(self.strategy, self.virtual_devices)
+        strategy.check_used(self)
         dataset = None if self.data else (self.dataset or "digits")
         on_tpu = self.strategy == "tpu"
         values = {
@@ -355,6 +354,8 @@ class TrainConfig(
         texts = self.window is None and prepared.holds_texts(self.data, dataset, self.data_dir, tuple(TABLES))
         transfers = self.pretrained is not None
         values |= defaults.defaults_for(self.model, dataset, texts=texts, transfers=transfers)()
+        if not self.resume:  # earlier versions took and recorded options that change nothing
+            values |= optimisation.check_used(self, self.task or self.learns, values)
         values |= _CYCLIC if self.snapshots else {}
         settings = values.pop("settings", {})
         if self.epochs == 0 and self.pretrained is None and self.init_from is None:
@@ -378,8 +379,6 @@ class TrainConfig(
         found._check_unfreezing()
         if self.private:
             found._check_private_training()
-        if self.shard == "files":
-            self._check_shard()
         return found
 
     def shared(self) -> dict[str, Any]:
@@ -442,6 +441,7 @@ ON_ONE_DEVICE = {
     "virtual_devices": 0,
     "model_devices": 0,
     "shard": "data",
+    "worker_timeout": 300.0,
     "steps_per_execution": 1,
     "resume": False,
     "accept_changed_data": False,

@@ -62,3 +62,42 @@ def test_options_of_functions_are_typed():
     assert typed({"labels": "cat", "draw": "out.png"}, PredictOptions, "predict")["labels"] == ("cat",)
     with pytest.raises(UsageError, match="predict: top: expected an integer, received '2'"):
         typed({"top": "2"}, PredictOptions, "predict")
+
+
+UNUSED = [
+    ({"beta_1": 0.5, "optimizer": "sgd"}, "--beta-1 0.5: expected with --optimizer adamw, received sgd"),
+    ({"beta_1": 0.5, "model": "kg_embedding"}, "--beta-1 0.5: expected with --optimizer adamw, received adagrad"),
+    ({"virtual_devices": 2}, "--virtual-devices 2: expected --strategy mirrored or .*, received none"),
+    ({"virtual_devices": 2, "strategy": "one_device"}, "--virtual-devices 2: .*, received one_device"),
+    ({"model_devices": 4, "strategy": "mirrored"}, "--model-devices 4: expected --strategy model_parallel, received"),
+    ({"worker_timeout": 3}, "--worker-timeout 3: expected --strategy multi_worker, received none"),
+    ({"shard": "files"}, "--shard files: expected --strategy multi_worker, received none"),
+    ({"precision": "bfloat16", "model": "two_tower"}, "--precision bfloat16: expected float32 for recommendation"),
+    *(
+        ({"label_smoothing": 0.2, "model": model, **options}, f"--label-smoothing 0.2: expected 0 for {task}: ")
+        for model, task, options in [
+            ("simplenet", "regression", {"task": "regression"}),
+            ("tabular", "regression", {}),
+            ("dlinear", "forecasting", {}),
+            ("conv1d", "forecasting", {"horizon": 3}),
+            ("matrix_factorization", "recommendation", {}),
+            ("autoencoder", "anomaly", {}),
+            ("detector", "detection", {}),
+        ]
+    ),
+]
+
+
+@pytest.mark.parametrize(("options", "sentence"), UNUSED, ids=str)
+def test_an_option_that_changes_nothing_is_refused(options, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        TrainConfig(**options).resolved()
+    assert TrainConfig(**options)  # a run of earlier versions can be opened
+
+
+def test_default_settings_without_effect_are_left_out():
+    forecast = TrainConfig(model="conv1d", horizon=3)
+    assert forecast.resolved().label_smoothing == 0 and forecast.resolved().resolved()
+    assert TrainConfig(model="conv1d").resolved().label_smoothing == 0.1
+    assert TrainConfig(model="conv1d", horizon=3, resume=True).resolved().label_smoothing == 0.1
+    assert TrainConfig(model="gan", optimizer="sgd").resolved().resolved().beta_1 == 0.5
