@@ -155,8 +155,8 @@ def search(
     from compression import search as command
 
     limits = {"max_bytes": max_bytes, "max_latency_ms": max_latency_ms, "min_accuracy": min_accuracy}
-    given = typed(options, command.Options, "search") | {"trials": trials}
-    given |= {name: value for name, value in limits.items() if value is not None}
+    given = typed({**options, **limits, "trials": trials}, command.Options, "search")
+    given = {name: value for name, value in given.items() if value is not None or name in options}
     if output is not None:
         given["output"] = Path(output)
     if guest.is_guest(source):

@@ -5,7 +5,7 @@ the process that calls it: no environment variables, no hidden packages, no redi
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +16,7 @@ from zoo import stock
 from zoo.config.options import typed
 from zoo.config.run_options import PredictOptions
 from zoo.config.train_config import TrainConfig
-from zoo.console.errors import UsageError
+from zoo.console.errors import UsageError, short
 from zoo.data import Dataset
 from zoo.guests import model as guest
 from zoo.isolation import models
@@ -82,7 +82,7 @@ def train(
         config = dataclasses.replace(config, output=_free_output(config, own))
     from zoo.training.loop import train as fit
 
-    result = fit(config, model=own, callbacks=list(callbacks), verbose=verbose, command=["zoo.api.train"])
+    result = fit(config, model=own, callbacks=_callbacks(callbacks), verbose=verbose, command=["zoo.api.train"])
     return Run(result.run.path, result.model)
 
 
@@ -141,12 +141,13 @@ def evaluate(
     from zoo import evaluate as command
 
     if guest.is_guest(run):
-        words = typed(options, command.Options, "evaluate") | {"dataset": dataset}
+        words = typed({**options, "dataset": dataset}, command.Options, "evaluate")
         chosen = command.Options(run=Path("model"), split=split, **{k: v for k, v in words.items() if v is not None})
         guest.check_options(chosen, command.OF_MODEL_FILES)
         named = {name: getattr(chosen, name) for name in ("dataset", "data_dir", "input_range", "skip_bad")}
         return Scores(command.measured(guest.given(run, data, named, "evaluate"), chosen))
-    given = _data(data) | ({"dataset": dataset} if dataset else {}) | typed(options, command.Options, "evaluate")
+    named = {"dataset": dataset} if dataset else {}
+    given = _data(data) | typed(options | named, command.Options, "evaluate")
     if split != "test" or not given:
         given["split"] = split
     return Scores(command.run({"run": _folder(run, "copy"), **given}))
@@ -179,8 +180,8 @@ def predict(
         return _predict_model(run, inputs, data, top, options)
     if data is not None:
         raise UsageError("predict: expected data with a Keras model, received them with a run, which has its own")
+    options |= {"top": top} if top != 1 else {}
     given = {"run": _folder(run, "run"), **typed(options, PredictOptions, "predict")}
-    given |= {"top": top} if top != 1 else {}
     if isinstance(inputs, (str, Path)):
         inputs = [inputs]
     if not isinstance(inputs, np.ndarray) and all(isinstance(one, (str, Path)) for one in inputs):
@@ -202,14 +203,25 @@ def _predict_model(
 
     files = [inputs] if isinstance(inputs, (str, Path)) else inputs
     named = isinstance(files, list | tuple) and all(isinstance(one, (str, Path)) for one in files)
-    words = typed(options, PredictOptions, "predict")
-    asked = PredictOptions(run=Path("model"), inputs=tuple(map(str, files)) if named else (), top=top, **words)
+    words = typed({**options, "top": top}, PredictOptions, "predict")
+    asked = PredictOptions(run=Path("model"), inputs=tuple(map(str, files)) if named else (), **words)
     command.check_of_model_file(asked)
     known = {name: getattr(asked, name) for name in ("dataset", "data_dir", "input_range")}
     opened = guest.given(model, data, known, "predict", data_needed=False)
     ways = {"top": top, "labels": command.names_of_classes(asked.labels)}
     rows = prediction.of_files(opened, asked.inputs, **ways) if named else prediction.of_arrays(opened, inputs, **ways)
     return Predictions(rows)
+
+
+def _callbacks(given: Any) -> list["keras.callbacks.Callback"]:
+    """Return callbacks as a list, after checking that they are some."""
+    import keras
+
+    found = list(given) if isinstance(given, Iterable) else [given]
+    for one in found:
+        if not isinstance(one, keras.callbacks.Callback):
+            raise UsageError(f"train: callbacks: expected instances of keras.callbacks.Callback, received {short(one)}")
+    return found
 
 
 def _examples(x: np.ndarray) -> np.ndarray:

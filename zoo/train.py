@@ -10,6 +10,7 @@ import strategies
 from strategies import backend
 from zoo.config import privacy, registry
 from zoo.config.catalogue import check_source
+from zoo.config.groups import StrategyOptions
 from zoo.config.train_config import CHANGEABLE, TrainConfig, command_line
 from zoo.console import cli
 from zoo.console.errors import Interrupted, UsageError
@@ -56,7 +57,8 @@ def configure(given: Mapping[str, Any], wanted: adaptation.Wanted = adaptation.N
         raise UsageError(f"--resume: {folder} was started with a different configuration: {'; '.join(texts)}")
     changed = {name: given[name] for name in CHANGEABLE if name in given}
     if "strategy" in given:  # these options belonged to the strategy before
-        changed = {"virtual_devices": 0, "model_devices": 0, "steps_per_execution": None} | changed
+        usual = {field.name: field.default for field in dataclasses.fields(StrategyOptions)}
+        changed = {name: value for name, value in usual.items() if name in CHANGEABLE} | changed
     return dataclasses.replace(stored, **changed | {"resume": True, "output": folder}).resolved()
 
 

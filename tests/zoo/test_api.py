@@ -92,6 +92,14 @@ def test_mistakes_are_refused_with_the_nearest_name(here):
         api.train(config=api.TrainConfig(), epochs=3)
     with pytest.raises(UsageError, match="unknown pretrained run 'cnn-mnst'"):
         api.load("cnn-mnst")
+    with pytest.raises(UsageError, match="train: sampling: expected one of all, balanced, received 'Balanced'"):
+        api.train("simplenet", sampling="Balanced")
+    with pytest.raises(
+        UsageError, match="train: callbacks: expected instances of keras.callbacks.Callback, received <"
+    ):
+        api.train("simplenet", callbacks=[print])
+    with pytest.raises(UsageError, match="predict: top: expected an integer, received '2'"):
+        api.predict("cnn-digits", "a.png", top="2")
     with pytest.raises(UsageError, match="class_names: expected with arrays"):
         api.train("simplenet", data="photos", class_names=["a"])
 

@@ -92,10 +92,6 @@ def _check_options(config: TrainConfig, task: str, facts: TaskFacts) -> None:
         raise UsageError(f"--group {config.group}: expected a folder of files by class, received {config.data_name}")
     if facts.compares_pairs and config.batch_size == 1:
         raise UsageError(f"--batch-size 1: expected 2 or more for {task}, which compares the pairs of a batch")
-    if facts.compares_pairs and config.learns == task and config.label_smoothing:
-        raise UsageError(
-            f"--label-smoothing {config.label_smoothing:g}: expected 0 for {task}, whose targets are pairs"
-        )
     for name in sorted({option for row in TASKS.values() for option in row.options} - set(facts.options)):
         if getattr(config, name) is not None:
             raise UsageError(

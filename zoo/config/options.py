@@ -4,11 +4,11 @@ import dataclasses
 import functools
 import typing
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 from zoo import stock
+from zoo.console import values
 from zoo.console.errors import UsageError, nearest
 
 T = TypeVar("T")
@@ -73,8 +73,19 @@ def under(group: str) -> Callable[[type[T]], type[T]]:
     return decorate
 
 
+def flag(name: str) -> str:
+    """Return the option that sets a field."""
+    return "--" + name.replace("_", "-")
+
+
+@functools.cache
+def annotations(of: type) -> Mapping[str, Any]:
+    """Return the types of the fields of a dataclass by name."""
+    return MappingProxyType(typing.get_type_hints(of))
+
+
 def typed(options: Mapping[str, Any], of: type, function: str) -> dict[str, Any]:
-    """Return options by name, their paths as `Path`.
+    """Return options by name that were given in Python, in the form that the command line gives them.
 
     Args:
         options: Options as they were given.
@@ -82,13 +93,31 @@ def typed(options: Mapping[str, Any], of: type, function: str) -> dict[str, Any]
         function: Name of the function they were given to, for the message.
 
     Raises:
-        UsageError: An option that there is not.
+        UsageError: An option that there is not, or a value of another type.
     """
-    hints = typing.get_type_hints(of)
-    if unknown := [name for name in options if name not in hints]:
+    known = annotations(of)
+    if unknown := [name for name in options if name not in known]:
         raise UsageError(
-            f"{function}: expected options among {', '.join(hints)}, received {unknown[0]!r}"
-            f"{nearest(unknown[0], hints)}"
+            f"{function}: expected options among {', '.join(known)}, received {unknown[0]!r}"
+            f"{nearest(unknown[0], known)}"
         )
-    is_path = {name for name, hint in hints.items() if Path in (hint, *typing.get_args(hint))}
-    return {name: Path(v) if name in is_path and isinstance(v, str) else v for name, v in options.items()}
+    return {name: values.accept(f"{function}: {name}", value, known[name]) for name, value in options.items()}
+
+
+def take_types(options: Any) -> None:
+    """Bring the values of a frozen dataclass of options into the form that the command line gives them.
+
+    Defaults stay as they are.
+
+    Args:
+        options: Instance, in its `__post_init__`.
+
+    Raises:
+        UsageError: A value of another type, or one that is not among the choices.
+    """
+    known = annotations(type(options))
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if value is not field.default:
+            taken = values.accept(flag(field.metadata.get("name", field.name)), value, known[field.name])
+            object.__setattr__(options, field.name, taken)

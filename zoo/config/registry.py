@@ -15,7 +15,7 @@ from typing import Any, Literal
 from zoo.config import task_facts
 from zoo.config.task_facts import TaskFacts
 from zoo.console.errors import UsageError, nearest, unknown
-from zoo.console.values import parse
+from zoo.console.values import accept, parse
 
 ROOT = Path(__file__).parents[2]
 
@@ -438,14 +438,14 @@ def parse_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         name: Name of the model.
-        settings: Values by argument. Texts are converted to the type that the constructor declares.
+        settings: Values by argument. They are converted to the type that the constructor declares.
 
     Raises:
-        UsageError: Unknown argument, or a text that cannot be converted.
+        UsageError: Unknown argument, or a value of another type.
     """
     known = {k: v for k, v in arguments(name).items() if k not in FROM_DATA}
     values = dict(entry(name).preset)
-    for key, text in settings.items():
+    for key, value in settings.items():
         if key in FROM_DATA:
             raise UsageError(f"--set {key}: this is taken from the data and cannot be set")
         if key not in known:
@@ -453,7 +453,8 @@ def parse_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
                 f"--set {key}: model {name!r} has no such argument: expected one of {', '.join(known)}"
                 f"{nearest(key, known)}"
             )
-        values[key] = parse(f"--set {key}", text, known[key].annotation) if isinstance(text, str) else text
+        convert = parse if isinstance(value, str) else accept
+        values[key] = convert(f"--set {key}", value, known[key].annotation)
     if name in HUB_MODELS and not values.get("preset"):
         raise UsageError(
             f"--model {name}: expected --set preset=PATH_OR_NAME, a preset of KerasHub, received none; model and"

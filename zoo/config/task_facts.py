@@ -62,8 +62,7 @@ class TaskFacts:
         whole_texts: Whether a text is read with its line breaks, as one sequence.
         has_sides: Whether `--source` and `--target` apply.
         has_captions: Whether captions are read or made from the names of classes.
-        compares_pairs: Whether the loss compares all pairs of a batch, so that a batch needs two or more, and labels
-            cannot be smoothed.
+        compares_pairs: Whether the loss compares all pairs of a batch, so that a batch needs two or more.
         classifies: Whether a run gives the logits of classes for each example, or for each step of one.
         unlabelled: Whether the inputs of a network that is not trained here may lack labels, see `DataSpec.unlabelled`.
         one_class: Whether examples of a single class are learnt from, so that a folder needs no other one.
@@ -72,6 +71,8 @@ class TaskFacts:
         focal: Whether --focal-gamma applies, although the task does not classify.
         judged_by_classifier: Whether samples are compared with real images in the features of `--classifier`.
         not_augmented: Why training images are not changed at random. Empty if they may be.
+        not_smoothed: Why --label-smoothing does not apply. Empty if it does.
+        not_rounded: Why --precision bfloat16 does not apply. Empty if it does.
         validation_is: What the validation examples are, where --validation-data does not apply. Empty if it does.
         averages_itself: Whether models keep a running average of their weights.
         unordered: Why the layers of a model do not follow one another up to a head. Empty if they do.
@@ -117,6 +118,8 @@ class TaskFacts:
     focal: bool = False
     judged_by_classifier: bool = False
     not_augmented: str = ""
+    not_smoothed: str = ""
+    not_rounded: str = ""
     draws: str = ""
     validation_is: str = ""
     averages_itself: bool = False
@@ -174,6 +177,7 @@ TASKS = {
         test_stands_alone=False,  # the threshold is chosen on normal validation examples
         swept=False,
         options=(*_OF_WINDOWS, "normal_class", "false_alarm_rate"),
+        not_smoothed="its targets are the inputs",
         figures=("auc", "partial_auc", "detected", "false_alarms", "threshold", "loss"),
         headline=("auc", "partial_auc", "loss"),
         stock_figure="auc",
@@ -189,6 +193,7 @@ TASKS = {
         from_own=True,
         options=("columns", "group_column", "target_column", "quantiles"),
         swept=False,
+        not_smoothed="its targets are numbers",
         figures=("rmse", "mae", "r2", "quantile_loss", "inside", "loss"),
         headline=("rmse", "r2"),
         stock_figure="r2",
@@ -268,6 +273,7 @@ TASKS = {
         has_captions=True,
         compares_pairs=True,
         unordered="has two towers side by side",
+        not_smoothed="its targets are pairs",
         figures=("zero_shot_accuracy", *_RECALLS, "loss", "temperature", "answers_by"),
         headline=("zero_shot_accuracy", "caption_to_image_recall_at_1", "image_to_caption_recall_at_1"),
     ),
@@ -286,6 +292,7 @@ TASKS = {
         unordered="has two networks that train against each other",
         test_stands_alone=False,  # without a classifier, samples are judged in components of the training images
         swept=False,
+        not_smoothed="no labels are learnt here",
         figures=(
             "frechet_distance",
             "density",
@@ -327,6 +334,7 @@ TASKS = {
         draws="boxes",
         focal=True,
         swept=False,
+        not_smoothed="a score learns the quality of its box",
         figures=("map_50", "map", "map_75", "detection_recall", "map_small", "map_medium", "map_large"),
         headline=("map_50", "map"),
         of_classes=("map", "map_50"),
@@ -360,6 +368,7 @@ TASKS = {
         validation_is="the steps of --data before those of the test, --validation-split or --split-rows",
         test_stands_alone=False,  # the scale of its scores is that of the training part
         swept=False,
+        not_smoothed="its targets are numbers",
         figures=("mse", "mae", "mase", "quantile_loss", "inside", "naive_mse", "naive_mae", "naive_mase"),
         headline=("mse", "mae", "mase"),
     ),
@@ -377,6 +386,8 @@ TASKS = {
         validation_is="the second last event of each user in --data",
         test_stands_alone=False,  # items of the other splits are not recommended again
         swept=False,
+        not_smoothed="items are compared with one another",
+        not_rounded="items are told apart by small differences of their scores",
         figures=(
             "recall_at_10",
             "ndcg_at_10",

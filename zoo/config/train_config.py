@@ -5,11 +5,12 @@ Standard library only. The options are declared in `zoo.config.groups`, whose do
 of the model and the data set, see `zoo.config.defaults`.
 """
 
+import contextlib
 import dataclasses
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,12 +27,13 @@ from zoo.config.groups import (
     SensorOptions,
     SoundOptions,
     StrategyOptions,
+    optimisation,
+    strategy,
 )
+from zoo.config.options import flag, take_types
 from zoo.config.records import format_of, is_address, parse
 from zoo.config.task_facts import COMPRESSED, FIRST_FIT, TABLES, USUAL_FIT
-from zoo.console import values
 from zoo.console.errors import UsageError
-from zoo.console.values import Bytes
 
 # Data sets that need neither a network nor a path.
 EMBEDDED = {
@@ -120,8 +122,10 @@ class TrainConfig(
         return kind(**{field.name: getattr(self, field.name) for field in dataclasses.fields(kind)})
 
     def __post_init__(self) -> None:
+        take_types(self)
         registry.entry(self.model)
-        strategies.check_name(self.strategy)
+        with _refused_strategies():
+            strategies.check_name(self.strategy)
         if self.dataset is not None and self.data is not None:
             raise UsageError("--dataset and --data: expected one of them, received both")
         if self.accept_changed_data and not self.resume:
@@ -148,8 +152,6 @@ class TrainConfig(
         self._check_group()
         self._check_series()
         parse(self.schema)
-        if isinstance(self.memory, str):  # as in Python
-            object.__setattr__(self, "memory", values.parse("--memory", self.memory, Bytes))
         self._check_windows()
         self._check_average()
         self._check_layers()
@@ -290,10 +292,6 @@ class TrainConfig(
         if self.early_stopping:
             raise UsageError(f"{said}: expected --early-stopping 0, received {self.early_stopping}")
 
-    def _check_shard(self) -> None:
-        if self.strategy != "multi_worker":
-            raise UsageError(f"--shard files: expected --strategy multi_worker, received {self.strategy}")
-
     @property
     def part(self) -> tuple[int, int]:
         """Index of the part of each training batch that this process reads, and the number of parts."""
@@ -341,7 +339,9 @@ class TrainConfig(
             UsageError: A strategy that cannot be used here, a batch that it cannot divide, or options that contradict
                 each other. The constructor does not look at the machine, so that a run can be opened anywhere.
         """
-        replicas = strategies.replicas_without_looking(self.strategy, self.virtual_devices)
+        with _refused_strategies():
+            replicas = strategies.replicas_without_looking(self.strategy, self.virtual_devices)
+        strategy.check_used(self)
         dataset = None if self.data else (self.dataset or "digits")
         on_tpu = self.strategy == "tpu"
         values = {
@@ -354,6 +354,8 @@ class TrainConfig(
         texts = self.window is None and prepared.holds_texts(self.data, dataset, self.data_dir, tuple(TABLES))
         transfers = self.pretrained is not None
         values |= defaults.defaults_for(self.model, dataset, texts=texts, transfers=transfers)()
+        if not self.resume:  # earlier versions took and recorded options that change nothing
+            values |= optimisation.check_used(self, self.task or self.learns, values)
         values |= _CYCLIC if self.snapshots else {}
         settings = values.pop("settings", {})
         if self.epochs == 0 and self.pretrained is None and self.init_from is None:
@@ -377,8 +379,6 @@ class TrainConfig(
         found._check_unfreezing()
         if self.private:
             found._check_private_training()
-        if self.shard == "files":
-            self._check_shard()
         return found
 
     def shared(self) -> dict[str, Any]:
@@ -408,12 +408,7 @@ class TrainConfig(
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "TrainConfig":
         """Return the configuration of the values of `to_json`."""
-        paths = {f.name for f in dataclasses.fields(cls) if "Path" in str(f.type)}
-        typed = {k: Path(v) if k in paths and v is not None else v for k, v in values.items()}
-        typed["settings"] = {k: tuple(v) if isinstance(v, list) else v for k, v in typed["settings"].items()}
-        typed.setdefault("fit", FIRST_FIT)
-        lists = {f.name for f in dataclasses.fields(cls) if "tuple" in str(f.type)}
-        return cls(**typed | {name: tuple(typed[name]) for name in lists if typed.get(name) is not None})
+        return cls(**{"fit": FIRST_FIT} | values)
 
 
 # Paths of what is read; different paths may lead to the same content.
@@ -446,6 +441,7 @@ ON_ONE_DEVICE = {
     "virtual_devices": 0,
     "model_devices": 0,
     "shard": "data",
+    "worker_timeout": 300.0,
     "steps_per_execution": 1,
     "resume": False,
     "accept_changed_data": False,
@@ -466,9 +462,13 @@ _PRIVATE = (
 )
 
 
-def flag(name: str) -> str:
-    """Return the option that sets a field."""
-    return "--" + name.replace("_", "-")
+@contextlib.contextmanager
+def _refused_strategies() -> Iterator[None]:
+    """Raise UsageError in the place of a `strategies.StrategyError`."""
+    try:
+        yield
+    except strategies.StrategyError as error:
+        raise UsageError(str(error)) from None
 
 
 def check_divisible(global_batch_size: int, replicas: int) -> None:

@@ -1,6 +1,7 @@
 """Parser from text to typed values, shared by command-line options and `--set name=value`."""
 
 import math
+import os
 import re
 import types
 from collections.abc import Mapping
@@ -91,14 +92,21 @@ def without_none(annotation: Any) -> Any:
     return next(a for a in get_args(annotation) if a is not type(None)) if is_optional(annotation) else annotation
 
 
-def describe(annotation: Any) -> str:
-    """Return a description of the text that an annotation accepts, for error messages."""
+def describe(annotation: Any, several: str = "comma-separated values") -> str:
+    """Return a description of what an annotation accepts, for error messages.
+
+    Args:
+        annotation: One of those that `accept` takes.
+        several: Form of several values.
+    """
     annotation = without_none(annotation)
     if get_origin(annotation) is Literal:
         return "one of " + ", ".join(map(str, get_args(annotation)))
     if get_origin(annotation) is tuple:
-        return f"comma-separated values, each {describe(get_args(annotation)[0])}"
-    names = {int: "an integer", float: "a number", bool: "true or false", str: "text", Path: "a path"}
+        return f"{several}, each {describe(get_args(annotation)[0])}"
+    if get_origin(annotation) is Mapping:
+        return "values by name"
+    names = {int: "an integer", float: "a number", bool: "true or false", str: "text", Path: "a path", list: "a list"}
     names |= {
         Count: "a number such as 50000, 50k, 1.2M or 3G",
         Bytes: "a number of bytes such as 20000, 20k, 20KiB or 1.5M",
@@ -138,10 +146,56 @@ def parse(name: str, text: str, annotation: Any) -> Any:
     except (ValueError, KeyError, OverflowError) as error:
         if isinstance(error, UsageError):
             raise
-        choices = get_args(annotation) if get_origin(annotation) is Literal else ()
-        hint = nearest(text, map(str, choices)) if len(text) <= SHOWN else ""
-        limit = " that is finite and has at most 64 bits" if isinstance(error, OverflowError) else ""
-        raise UsageError(f"{name}: expected {describe(annotation)}{limit}, received {short(text)}{hint}") from None
+        raise _refusal(name, text, annotation, error, "comma-separated values") from None
+
+
+def accept(name: str, value: Any, annotation: Any) -> Any:
+    """Return a value given in Python, or read from JSON, in the form that `parse` gives it.
+
+    A list becomes a tuple, a single value a tuple of one, and a text a path or a number with a unit. Arrays and numbers
+    of NumPy become those of Python.
+
+    Args:
+        name: Argument as the user wrote it, for the error message.
+        value: Value that the user gave.
+        annotation: One of those that `parse` takes, list, or Mapping[str, Any].
+
+    Raises:
+        UsageError: If it is not a value of the annotation.
+    """
+    try:
+        return _accepted(value, annotation)
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise _refusal(name, value, annotation, error, "a list of values") from None
+
+
+def _accepted(value: Any, annotation: Any) -> Any:
+    """Return what `accept` does; ValueError, KeyError, TypeError or OverflowError if the value is refused."""
+    if value is None and is_optional(annotation):
+        return None
+    annotation = without_none(annotation)
+    value = value.tolist() if hasattr(value, "tolist") else value  # of NumPy
+    origin = get_origin(annotation) or annotation
+    if origin is Literal:
+        return {(type(choice), choice): choice for choice in get_args(annotation)}[type(value), value]  # True is not 1
+    if origin is tuple:
+        parts = value if isinstance(value, (list, tuple)) else [value]
+        return tuple(_accepted(part, get_args(annotation)[0]) for part in parts)
+    kinds = {int: int, float: (int, float), bool: bool, Path: (str, os.PathLike), list: (list, tuple)}
+    units = issubclass(origin, (Count, Bytes, Seconds, Hertz))
+    kind = (str, int, float) if units else kinds.get(origin, origin)
+    if not isinstance(value, kind) or (isinstance(value, bool) and origin is not bool):
+        raise TypeError(value)
+    return _within(origin(value) if units or origin is Path else value)
+
+
+def _refusal(name: str, value: Any, annotation: Any, error: Exception, several: str) -> UsageError:
+    """Return the error for a value that is none of an annotation."""
+    annotation = without_none(annotation)
+    choices = get_args(annotation) if get_origin(annotation) is Literal else ()
+    hint = nearest(value, map(str, choices)) if isinstance(value, str) and len(value) <= SHOWN else ""
+    limit = " that is finite and has at most 64 bits" if isinstance(error, OverflowError) else ""
+    return UsageError(f"{name}: expected {describe(annotation, several)}{limit}, received {short(value)}{hint}")
 
 
 def _within(value: Any) -> Any:

@@ -8,13 +8,11 @@ import json
 import math
 import typing
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from zoo.config import task_facts
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import nearest
-from zoo.console.values import describe, is_optional, without_none
 
 _KINDS = ("image", "vector", "sequence", "sound", "table", "tokens", "pairs", "triples") + (
     "series",
@@ -61,45 +59,13 @@ def check_config(stored: Mapping[str, Any]) -> None:
 
 
 def _check_options(values: Mapping[str, Any]) -> None:
-    hints = typing.get_type_hints(TrainConfig)
-    fields = {field.name: field for field in dataclasses.fields(TrainConfig)}
-    for name, value in values.items():
+    fields = {field.name for field in dataclasses.fields(TrainConfig)}
+    for name in values:
         if name not in fields:
             raise ValueError(f"there is no option {name!r}{nearest(name, fields)}")
-        if not _is(value, hints[name]):
-            raise ValueError(f"expected {_wanted(hints[name])} as {name!r}, found {_short(value)}")
     for name in ("model", "settings"):
         if name not in values:
             raise ValueError(f"expected {name!r} in 'config', found none")
-
-
-def _is(value: Any, annotation: Any) -> bool:
-    """Return whether a value from JSON can be one of an annotation of `TrainConfig`."""
-    if value is None:
-        return is_optional(annotation)
-    annotation = without_none(annotation)
-    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is typing.Literal:
-        return value in arguments
-    if origin is tuple:
-        return isinstance(value, list) and all(_is(part, arguments[0]) for part in value)
-    if annotation is Path:
-        return isinstance(value, str)
-    kind = origin or annotation
-    if issubclass(kind, Mapping):
-        return isinstance(value, dict)
-    if isinstance(value, bool) or kind is bool:
-        return isinstance(value, bool) and kind is bool
-    if issubclass(kind, float):
-        return isinstance(value, (int, float)) and math.isfinite(value)
-    return isinstance(value, int) if issubclass(kind, int) else isinstance(value, kind)
-
-
-def _wanted(annotation: Any) -> str:
-    inner = without_none(annotation)
-    if (typing.get_origin(inner) or inner) in (dict, Mapping):
-        return "an object"
-    return describe(annotation)
 
 
 def _check_data(spec: Mapping[str, Any]) -> None:
@@ -125,7 +91,7 @@ def _check_data(spec: Mapping[str, Any]) -> None:
             raise ValueError(f"expected sizes from 1 as {name!r} of 'data', found {_short(found)}")
     for name in ("means", "deviations", "quantiles"):
         found = spec.get(name, [])
-        if not isinstance(found, list) or not all(_is(value, float) for value in found):
+        if not isinstance(found, list) or not all(map(_finite, found)):
             raise ValueError(f"expected a list of numbers as {name!r} of 'data', found {_short(found)}")
     _check_inputs(spec.get("inputs", []))
     for name in ("vocabulary_size", "target_vocabulary_size"):
@@ -148,7 +114,7 @@ def _check_inputs(inputs: Any) -> None:
     whole = isinstance(inputs, list) and all(isinstance(each, dict) for each in inputs)
     for each in inputs if whole else ():
         name, form = each.get("name"), each.get("form")
-        numbers = isinstance(each.get("edges"), list) and all(_is(edge, float) for edge in each["edges"])
+        numbers = isinstance(each.get("edges"), list) and all(map(_finite, each["edges"]))
         texts = isinstance(each.get("values"), list) and all(isinstance(value, str) for value in each["values"])
         right = {
             "number": numbers and isinstance(each.get("missing"), bool),
@@ -168,7 +134,7 @@ def _check_windows(spec: Mapping[str, Any]) -> None:
             raise ValueError(f"expected a finite number from 0 as {name!r} of 'data', found {_short(spec[name])}")
     for name in ("mean", "std"):
         found = spec.get(name, [])
-        if not isinstance(found, list) or not all(_number(v) and math.isfinite(v) for v in found):
+        if not isinstance(found, list) or not all(map(_finite, found)):
             raise ValueError(f"expected a list of finite numbers as {name!r} of 'data', found {_short(found)}")
     if 0 in spec.get("std", []):
         raise ValueError("expected numbers other than 0 as 'std' of 'data'")
@@ -316,6 +282,10 @@ _WORDS = {
 
 def _number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
+
+
+def _finite(value: Any) -> bool:
+    return _number(value) and math.isfinite(value)
 
 
 def _whole(value: Any) -> bool:

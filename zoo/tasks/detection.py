@@ -9,7 +9,6 @@ import numpy as np
 from zoo.config import registry
 from zoo.config.run_options import PredictOptions
 from zoo.config.train_config import TrainConfig
-from zoo.console.errors import UsageError
 from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, DataSpec, Split, images
 from zoo.data.annotations.placing import Placing
@@ -44,10 +43,6 @@ class Detection(Task):
     name = "detection"
 
     def arguments(self, config: TrainConfig, spec: DataSpec) -> dict[str, Any]:
-        if config.label_smoothing:
-            raise UsageError(
-                f"--label-smoothing {config.label_smoothing:g}: expected 0: a score learns the quality of its box"
-            )
         return {**config.settings, "num_classes": spec.num_classes}
 
     def compiled_with(self, config: TrainConfig, spec: DataSpec) -> dict[str, Any]:

@@ -130,9 +130,9 @@ def test_metrics_of_version_0_1_that_contradict_themselves_are_refused(message, 
 
 
 WRONG = {
-    "expected an integer as 'seed', found \"x\"": lambda c: c["config"].update(seed="x"),
+    "--seed: expected an integer, received 'x'": lambda c: c["config"].update(seed="x"),
     "there is no option 'sed'; did you mean 'seed'": lambda c: c["config"].update(sed=1),
-    "expected an object as 'settings', found \\[\\]": lambda c: c["config"].update(settings=[]),
+    "--set: expected values by name, received \\[\\]": lambda c: c["config"].update(settings=[]),
     "expected 'settings' in 'config'": lambda c: c["config"].pop("settings"),
     "--seed: expected a value from": lambda c: c["config"].update(seed=-1),
     "expected an object as 'data'": lambda c: c.update(data=3),

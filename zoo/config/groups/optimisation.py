@@ -1,9 +1,12 @@
 """How the weights are fitted: length, optimizer, learning rate, loss and numerics."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from zoo.config import task_facts
 from zoo.config.options import SEEDS, option, under
+from zoo.console.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,3 +81,29 @@ class Optimisation:
         "use deterministic operations: the same seed gives the same bits, also after --resume; slower", False
     )
     seed: int = option("random seed for weights, shuffling and dropout", 0, within=SEEDS)
+
+
+def check_used(options: Optimisation, task: str, usual: Mapping[str, Any]) -> dict[str, Any]:
+    """Raise UsageError for an option that would change nothing.
+
+    Args:
+        options: Options as they were given.
+        task: Task that is learnt.
+        usual: Default settings, by name.
+
+    Returns:
+        The default settings of options that do not apply to the task.
+    """
+    facts, found = task_facts.of(task), {}
+    if facts.not_smoothed:
+        found["label_smoothing"] = 0.0
+        if smoothing := options.label_smoothing:
+            raise UsageError(f"--label-smoothing {smoothing:g}: expected 0 for {task}: {facts.not_smoothed}")
+    if facts.not_rounded:
+        found["precision"] = "float32"
+        if options.precision == "bfloat16":
+            raise UsageError(f"--precision bfloat16: expected float32 for {task}: {facts.not_rounded}")
+    optimizer = options.optimizer or usual["optimizer"]
+    if optimizer != "adamw" and options.beta_1 not in (None, usual["beta_1"]):
+        raise UsageError(f"--beta-1 {options.beta_1:g}: expected with --optimizer adamw, received {optimizer}")
+    return found

@@ -1,9 +1,18 @@
 """How training is distributed over devices and processes."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from zoo.config.options import option, under
+from zoo.config.options import flag, option, under
+from zoo.console.errors import UsageError
+
+# Options that some strategies alone use.
+_USED_BY = {
+    "virtual_devices": ("mirrored", "data_parallel", "model_parallel"),
+    "model_devices": ("model_parallel",),
+    "shard": ("multi_worker",),
+    "worker_timeout": ("multi_worker",),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,3 +40,17 @@ class StrategyOptions:
         " JAX on a CPU or GPU)",
         within=(1, 100_000),
     )
+
+
+def check_used(options: Any) -> None:
+    """Raise UsageError for an option that the strategy does not use.
+
+    Args:
+        options: `StrategyOptions`, or the options of a command that has some of them.
+    """
+    for name, used_by in _USED_BY.items():
+        usual = getattr(StrategyOptions, name)
+        if (value := getattr(options, name, usual)) != usual and options.strategy not in used_by:
+            raise UsageError(
+                f"{flag(name)} {value}: expected --strategy {' or '.join(used_by)}, received {options.strategy}"
+            )
