@@ -14,6 +14,7 @@ from zoo.data.own import saved
 from zoo.data.sources.arrays import read_npz
 from zoo.runs.results import Run
 
+slices = tf.data.Dataset.from_tensor_slices
 SMALL = {"epochs": 2, "settings": {"units": (8,)}, "verbose": False}
 
 
@@ -49,7 +50,7 @@ def test_a_run_shows_what_its_files_say(run):
 def test_arrays_give_the_run_that_a_file_gives(run, images, here):
     weights = [run.model.get_weights()]
     weights.append(api.train("simplenet", data=images, **SMALL).model.get_weights())
-    batches = tf.data.Dataset.from_tensor_slices(images).batch(50)
+    batches = slices(images).batch(50)
     weights.append(api.train("simplenet", data=batches, **SMALL).model.get_weights())
     for others in weights[1:]:
         for mine, other in zip(weights[0], others, strict=True):
@@ -77,7 +78,23 @@ def test_splits_in_pairs_and_mappings_keep_their_names(images, here):
         (3, r"data: expected \(x, y\), .*, received int"),
         ({"x_trian": np.zeros(3)}, "received 'x_trian'"),
         ((np.array([{}]), np.zeros(1)), "expected arrays of numbers, received objects in x"),
-        (tf.data.Dataset.from_tensor_slices((np.zeros((5, 4)), np.zeros(5))), "call .batch"),
+        (slices((np.zeros((5, 4)), np.zeros(5))), "received single examples; call .batch"),
+        (slices((np.zeros((5, 1)), np.zeros(5))), "received single examples; call .batch"),
+        (slices((np.zeros((5, 4)), np.zeros(5))).batch(2).repeat(), r"repeats without end; leave out .repeat\(\)"),
+        (
+            slices((np.zeros((5, 4)), np.zeros(5), np.ones(5))).batch(2),
+            r"expected elements \(x, y\) .* three parts; sample weights are not used here: .*map\(lambda x, y, weight",
+        ),
+        (slices(np.zeros((5, 4))).batch(2), "received x alone; labels are added by tf.data.Dataset.zip"),
+        (
+            slices({"image": np.zeros((5, 4)), "label": np.zeros(5)}).batch(2),
+            "received a dictionary with 'image', 'label'; call .map",
+        ),
+        (slices((np.zeros((5, 4)), {"a": np.zeros(5)})).batch(2), "received several arrays of inputs or labels"),
+        (
+            slices((tf.ragged.range([1, 2, 4, 4]), np.zeros(4))).batch(2).map(lambda x, y: (x.to_tensor(), y)),
+            r"data: x: expected examples of one shape in all batches, received \(2,\) and \(4,\)",
+        ),
     ],
 )
 def test_other_forms_of_data_are_refused(data, sentence, tmp_path):

@@ -206,8 +206,10 @@ def test_tf_data_batched_or_not(tmp_path):
     digests = {made.receipt["test"]["sha256"] for made in (first, second, arrays)}
     assert len(digests) == 1
     weighted = tf.data.Dataset.from_tensor_slices((X, Y, X[:, 0])).batch(10)
-    with pytest.raises(UsageError, match="sample weights are not taken"):
+    with pytest.raises(UsageError, match=r"sample weights are not taken: leave them out by .map\(lambda x, y, weight"):
         api.compress(dense(), data={"train": weighted, "test": weighted}, **options)
+    with pytest.raises(UsageError, match=r"data: all: expected a finite tf.data.Dataset, received one that repeats"):
+        api.compress(dense(), data=batched.repeat(), **options)
 
 
 def test_what_does_not_fit_is_refused_before_work(tmp_path):

@@ -11,7 +11,7 @@ import numpy as np
 from zoo.console.errors import UsageError, few
 from zoo.data import npz
 from zoo.data.casts import as_float32, as_int32, check_finite
-from zoo.data.dataset import Dataset, DataSpec, Split, leaves, mapped
+from zoo.data.dataset import Dataset, DataSpec, Split, check_ends, concatenated, leaves, mapped
 from zoo.data.splits import hold_out_indices
 
 TASK = "own_model"
@@ -197,17 +197,19 @@ def _check_numbers(name: str, array: np.ndarray) -> None:
 
 def _collected(name: str, batches: Any) -> tuple[Any, Any]:
     """Return the examples and the labels of a `tf.data.Dataset`, batched or not, in their order."""
+    check_ends(name, batches)
     spec = batches.element_spec
     if isinstance(spec, tuple) and len(spec) > 2:
         raise UsageError(
-            f"{name}: expected (x, y) in each batch, received {len(spec)} parts; sample weights are not taken"
+            f"{name}: expected (x, y) in each batch, received {len(spec)} parts; sample weights are not taken: leave"
+            " them out by .map(lambda x, y, weight: (x, y))"
         )
     if not _batched(leaves(spec)):
         batches = batches.batch(BATCH)
     parts = list(_arrays(batches))
     if not parts:
         raise UsageError(f"{name}: expected batches of examples, received none")
-    joined = _joined(parts)
+    joined = _joined(name, parts)
     return joined if isinstance(spec, tuple) and len(spec) == 2 else (joined, None)
 
 
@@ -221,9 +223,9 @@ def _arrays(batches: Iterable[Any]) -> Iterable[Any]:
     return (mapped(np.asarray, batch) for batch in batches)
 
 
-def _joined(parts: Sequence[Any]) -> Any:
+def _joined(name: str, parts: Sequence[Any]) -> Any:
     """Concatenate the arrays of equal structures."""
-    columns = iter([np.concatenate(column) for column in zip(*map(leaves, parts), strict=True)])
+    columns = iter([concatenated(name, column) for column in zip(*map(leaves, parts), strict=True)])
     ordered = {id(array): column for array, column in zip(leaves(parts[0]), columns, strict=True)}
     return mapped(lambda array: ordered[id(array)], parts[0])
 
