@@ -5,7 +5,7 @@ the process that calls it: no environment variables, no hidden packages, no redi
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +16,7 @@ from zoo import stock
 from zoo.config.options import typed
 from zoo.config.run_options import PredictOptions
 from zoo.config.train_config import TrainConfig
+from zoo.console.cli import say
 from zoo.console.errors import UsageError
 from zoo.data import Dataset
 from zoo.guests import model as guest
@@ -49,7 +50,8 @@ def train(
 
     Args:
         model: Name from `python -m zoo.list models`; or a Keras model that gives logits, or a function that returns one
-            and is called inside the strategy's scope.
+            and is called inside the strategy's scope. It is trained by the loss of the task, whatever it was compiled
+            with.
         data: Path of one's own data, as `--data` takes it; or `(x, y)`, `((x_train, y_train), (x_test, y_test))`, a
             `Dataset` or a finite, batched `tf.data.Dataset` of (x, y). Arrays are kept in runs/data, where other
             commands find them.
@@ -72,12 +74,16 @@ def train(
         >>> run.test["accuracy"]
     """
     own = None if isinstance(model, str) else model
+    if own is not None:
+        _check_own(own, options if config is None else vars(config))
     if config is None:
         options = typed(options, TrainConfig, "train")
         named = model if own is None else "cnn"  # a model of one's own has no name in the registry
         config = TrainConfig(model=named, dataset=dataset, **_data(data, class_names), **options)
-    elif data is not None or dataset is not None or options:
+    elif data is not None or dataset is not None or class_names is not None or options:
         raise UsageError("train: expected config or options by name, received both")
+    elif own is None and model not in ("cnn", config.model):
+        raise UsageError(f"train: expected the model {config.model!r} of config or none beside it, received {model!r}")
     if config.output is None and not config.resume:
         config = dataclasses.replace(config, output=_free_output(config, own))
     from zoo.training.loop import train as fit
@@ -221,11 +227,11 @@ def _examples(x: np.ndarray) -> np.ndarray:
 
 def _data(data: Any, class_names: Sequence[str] | None = None) -> dict[str, Path]:
     """Return the option that names the data: a path, or where arrays were written to."""
+    if class_names is not None and (data is None or isinstance(data, (str, Path))):
+        raise UsageError(guest.NAMES_OF_ARRAYS)
     if data is None:
         return {}
     if isinstance(data, (str, Path)):
-        if class_names is not None:
-            raise UsageError("class_names: expected with arrays, received with a path, whose data name their classes")
         return {"data": Path(data)}
     from zoo.data.own import saved
 
@@ -235,6 +241,26 @@ def _data(data: Any, class_names: Sequence[str] | None = None) -> dict[str, Path
 def _folder(run: str | Path | Run, use: stock.Use) -> Path:
     """Return the folder of a run, of one that is there or of a pretrained one."""
     return run.path if isinstance(run, Run) else stock.path(Path(run), use)
+
+
+def _check_own(model: "keras.Model | Callable[[], keras.Model]", given: Mapping[str, Any]) -> None:
+    """Refuse options that make a model of the zoo, and tell that what a model was compiled with is not used.
+
+    Args:
+        model: Model of one's own, or a function that makes it.
+        given: Options of `TrainConfig` by name.
+    """
+    name = getattr(model, "name", None) or getattr(model, "__name__", "model")
+    for option in ("settings", "pretrained", "input_range"):
+        if given.get(option):
+            raise UsageError(
+                f"{option}: expected with the name of a model, received with the model {name}, which is made without it"
+            )
+    if getattr(model, "compiled", False):
+        say(
+            f"model {name}: the optimizer and the metrics that it was compiled with are not used; optimizer and"
+            " learning_rate are options, loss and metrics are those of the task"
+        )
 
 
 def _free_output(config: TrainConfig, own: Any) -> Path | None:

@@ -53,6 +53,11 @@ def test_a_run_is_compressed_where_it_lies(image_run):
 def test_what_does_not_fit_is_refused_before_work(image_run):
     with pytest.raises(UsageError, match="expected data beside a Keras model"):
         api.compress(dense(), output="out")
+    with pytest.raises(UsageError, match="class_names: expected with arrays as data"):
+        api.compress(dense(), dataset="digits", class_names=["a"], output="out")
+    for name, value in {"dataset": "digits", "image_size": 28, "test_split": 0.5}.items():
+        with pytest.raises(UsageError, match=f"{name}: expected with data that are read .* received with arrays"):
+            api.compress(dense(), data=(X, Y), output="out", **{name: value})
     with pytest.raises(UsageError, match="expected a run, its path or a Keras model, received int"):
         api.compress(3)
     with pytest.raises(UsageError, match="received 'batchh'; did you mean 'batch'"):

@@ -109,8 +109,13 @@ def test_mistakes_are_refused_with_the_nearest_name(here):
         api.train(config=api.TrainConfig(), epochs=3)
     with pytest.raises(UsageError, match="unknown pretrained run 'cnn-mnst'"):
         api.load("cnn-mnst")
-    with pytest.raises(UsageError, match="class_names: expected with arrays"):
-        api.train("simplenet", data="photos", class_names=["a"])
+    with pytest.raises(UsageError, match="received both"):
+        api.train(config=api.TrainConfig(), class_names=["a"])
+    with pytest.raises(UsageError, match="expected the model 'cnn' of config or none beside it, received 'simplenet'"):
+        api.train("simplenet", config=api.TrainConfig(model="cnn"))
+    for named in ({"data": "photos"}, {"dataset": "digits"}, {}):
+        with pytest.raises(UsageError, match="class_names: expected with arrays"):
+            api.train("simplenet", class_names=["a"], **named)
 
 
 def test_scores_and_predictions_are_those_of_the_commands(run, images):
@@ -139,6 +144,22 @@ def test_a_model_of_ones_own_is_trained(images, here):
     assert "--set filters" not in run.report.read_text(encoding="utf-8")  # of the cnn, whose name stands in config.json
 
 
+def test_options_that_make_a_model_of_the_zoo_are_refused_with_ones_own(images, here):
+    def mine():
+        return keras.Sequential([keras.Input((12, 12, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+
+    given = {"settings": {"unit": 1}, "pretrained": "imagenet", "input_range": (0.0, 1.0)}
+    for name, value in given.items():
+        with pytest.raises(
+            UsageError, match=f"{name}: expected with the name of a model, received with the model mine"
+        ):
+            api.train(mine, data=images, verbose=False, **{name: value})
+    config = api.TrainConfig(dataset="digits", settings={"filters": (9,)})
+    with pytest.raises(UsageError, match="settings: expected with the name of a model"):
+        api.train(mine, config=config)
+    assert not (here / "runs").exists()
+
+
 def test_a_model_that_gives_probabilities_is_refused(images, here):
     def softmax():
         layers = [keras.Input((12, 12, 1)), keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")]
@@ -149,13 +170,17 @@ def test_a_model_that_gives_probabilities_is_refused(images, here):
             api.train(model, data=images, epochs=1, verbose=False)
 
 
-def test_a_compiled_loss_is_not_replaced_silently(images, here):
+def test_a_compiled_loss_is_not_replaced_silently(images, here, capsys):
     model = keras.Sequential([keras.Input((12, 12, 1)), keras.layers.Flatten(), keras.layers.Dense(3)], name="hinge")
     model.compile("sgd", "categorical_hinge")
     with pytest.raises(UsageError, match="model hinge: expected a model that is not compiled.*categorical_hinge"):
         api.train(model, data=images, epochs=1, verbose=False)
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    capsys.readouterr()
     assert api.train(model, data=images, epochs=1, verbose=False).test["accuracy"] >= 0
+    assert (
+        "model hinge: the optimizer and the metrics that it was compiled with are not used" in capsys.readouterr().err
+    )
 
 
 def test_a_model_that_does_not_fit_the_data_is_refused(images, here):
