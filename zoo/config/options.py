@@ -73,6 +73,12 @@ def under(group: str) -> Callable[[type[T]], type[T]]:
     return decorate
 
 
+def changed(options: Any) -> dict[str, Any]:
+    """Return the options of a dataclass that differ from their defaults, by name."""
+    found = {field.name: (getattr(options, field.name), field.default) for field in dataclasses.fields(options)}
+    return {name: value for name, (value, default) in found.items() if value != default}
+
+
 def typed(options: Mapping[str, Any], of: type, function: str) -> dict[str, Any]:
     """Return options by name, their paths as `Path`.
 
