@@ -5,7 +5,7 @@ the process that calls it: no environment variables, no hidden packages, no redi
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,8 +17,8 @@ from zoo.config.options import typed
 from zoo.config.run_options import PredictOptions
 from zoo.config.train_config import TrainConfig
 from zoo.console.cli import say
-from zoo.console.errors import UsageError
-from zoo.data import Dataset
+from zoo.console.errors import UsageError, naming
+from zoo.data import Dataset, npz
 from zoo.guests import model as guest
 from zoo.isolation import models
 from zoo.publish import places
@@ -88,7 +88,8 @@ def train(
         config = dataclasses.replace(config, output=_free_output(config, own))
     from zoo.training.loop import train as fit
 
-    result = fit(config, model=own, callbacks=list(callbacks), verbose=verbose, command=["zoo.api.train"])
+    with naming(_written(data, config.data), "data"):
+        result = fit(config, model=own, callbacks=list(callbacks), verbose=verbose, command=["zoo.api.train"])
     return Run(result.run.path, result.model)
 
 
@@ -155,7 +156,8 @@ def evaluate(
     given = _data(data) | ({"dataset": dataset} if dataset else {}) | typed(options, command.Options, "evaluate")
     if split != "test" or not given:
         given["split"] = split
-    return Scores(command.run({"run": _folder(run, "copy"), **given}))
+    with naming(_written(data, given.get("data")), "data"):
+        return Scores(command.run({"run": _folder(run, "copy"), **given}))
 
 
 def predict(
@@ -189,13 +191,16 @@ def predict(
     given |= {"top": top} if top != 1 else {}
     if isinstance(inputs, (str, Path)):
         inputs = [inputs]
-    if not isinstance(inputs, np.ndarray) and all(isinstance(one, (str, Path)) for one in inputs):
+    inputs = list(inputs) if isinstance(inputs, Iterator) else inputs
+    several = isinstance(inputs, Collection) and not isinstance(inputs, np.ndarray | Mapping)
+    if several and len(inputs) and all(isinstance(one, (str, Path)) for one in inputs):
         return Predictions(command.run({**given, "inputs": tuple(map(str, inputs))}))
-    x = _examples(np.asarray(inputs))
+    x = _examples(inputs, tuple(RunFolder(given["run"]).read_config()["data"]["input_shape"]))
     with temporary.folder() as folder:
         path = folder / "inputs.npz"
         np.savez(path, x=x)
-        rows = command.run({**given, "inputs": (str(path),)})
+        with naming(path, "inputs"):
+            rows = command.run({**given, "inputs": (str(path),)})
     return Predictions([row | {"input": i} for i, row in enumerate(rows)])
 
 
@@ -218,8 +223,28 @@ def _predict_model(
     return Predictions(rows)
 
 
-def _examples(x: np.ndarray) -> np.ndarray:
-    """Return examples in a form that .npz files have."""
+def _examples(inputs: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Return examples in a form that .npz files have.
+
+    Args:
+        inputs: Examples as they were given.
+        shape: Shape of one example of the run.
+    """
+    if isinstance(inputs, Mapping) or hasattr(inputs, "element_spec"):
+        raise UsageError(f"inputs: expected an array (examples, ...) for a run, received {type(inputs).__name__}")
+    try:
+        x = np.asarray(inputs)
+    except ValueError:
+        raise UsageError("inputs: expected examples of one shape, received examples of several") from None
+    if x.dtype.kind not in npz.KINDS:
+        what = "objects" if x.dtype == object else str(x.dtype)
+        raise UsageError(f"inputs: expected an array of numbers, received {what}")
+    if x.shape == shape:
+        raise UsageError(
+            f"inputs: expected a batch (examples, ...), received one example of shape {shape}; give inputs[None]"
+        )
+    if not x.size:
+        raise UsageError("inputs: expected at least one example, received none")
     if x.dtype.kind == "f" and x.ndim == 4 and x.size and not (x.min() >= 0 and x.max() <= 1):
         raise UsageError(f"predict: expected float images in [0, 1] or uint8 ones, received {x.min():g} to {x.max():g}")
     return x
@@ -236,6 +261,11 @@ def _data(data: Any, class_names: Sequence[str] | None = None) -> dict[str, Path
     from zoo.data.own import saved
 
     return {"data": saved(data, ARRAYS, class_names)}
+
+
+def _written(data: Any, path: Path | None) -> Path | None:
+    """Return the file that arrays were written to; None if they come from elsewhere."""
+    return None if data is None or isinstance(data, (str, Path)) else path
 
 
 def _folder(run: str | Path | Run, use: stock.Use) -> Path:

@@ -131,6 +131,41 @@ def test_scores_and_predictions_are_those_of_the_commands(run, images):
         api.predict(run, x[:2].astype("float32"))
 
 
+def test_messages_about_arrays_name_the_argument(run, images, here):
+    x, y = images
+    cures = {
+        r"data: y: expected whole numbers .*, received bool; store y.astype\('int32'\)": (x, y > 0),
+        r"data: y: expected whole numbers .*, received float64; store y.astype\('int32'\)": (x, y / 1),
+        "data: y: expected whole .*, received float64; numbers are learnt with --task regression": (x, y + 0.5),
+        "data: expected as many labels as examples, received 120 x, 119 y": (x, y[:-1]),
+        "data: expected at least one example, received none in x": (x[:0], y[:0]),
+        r"data: expected y of shape \(examples, ...\), received a single value": (x[0], y[0]),
+        "data: class 'b' of y is not in class_names": {"x": x, "y": np.array(["a", "b"])[y % 2]},
+    }
+    for sentence, data in cures.items():
+        names = ["a", "c"] if isinstance(data, dict) else None
+        with pytest.raises(UsageError, match=f"^{sentence}"):
+            api.train("simplenet", data=data, class_names=names, **SMALL)
+    with pytest.raises(UsageError, match="^data: y: expected whole numbers .*, received bool"):
+        api.evaluate(run, data=(x, y > 0))
+
+
+def test_inputs_that_are_no_batch_are_refused_by_their_name(run, images):
+    x, _ = images
+    for sentence, inputs in {
+        r"expected a batch .*, received one example of shape \(12, 12, 1\); give inputs\[None\]": x[0],
+        r"expected image inputs of shape \(12, 12, 1\), received image of \(9, 12, 1\)": x[:, 3:],
+        "expected at least one example, received none": [],
+        "expected examples of one shape, received examples of several": [x[0], x[0][:5]],
+        "expected an array of numbers, received objects": np.array([*x, None], object)[:-1],
+        r"expected an array \(examples, ...\) for a run, received dict": {"x": x},
+        r"expected an array \(examples, ...\) for a run, received _": slices(x).batch(4),
+    }.items():
+        with pytest.raises(UsageError, match=f"^inputs: {sentence}"):
+            api.predict(run, inputs)
+    assert api.predict(run, list(x[:3])).labels == api.predict(run, x[:3]).labels
+
+
 def test_a_model_of_ones_own_is_trained(images, here):
     inputs = keras.Input((12, 12, 1))
     outputs = keras.layers.Dense(3)(keras.layers.Flatten()(inputs))

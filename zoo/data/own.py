@@ -43,6 +43,10 @@ def saved(data: Any, folder: Path, class_names: Sequence[str] | None = None) -> 
         if array.dtype.kind not in npz.KINDS:
             what = "objects" if array.dtype == object else str(array.dtype)
             raise UsageError(f"data: expected arrays of numbers, received {what} in {name}")
+        if not array.ndim:
+            raise UsageError(f"data: expected {name} of shape (examples, ...), received a single value")
+        if not len(array) and name in (*PAIRS["all"], *PAIRS["train"]):
+            raise UsageError(f"data: expected at least one example, received none in {name}")
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
     path = folder / f"arrays-{digest.hexdigest()[:12]}.npz"

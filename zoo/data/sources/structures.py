@@ -53,7 +53,9 @@ def dataset(
         changes: dict[str, Any] = {"pixel_range": pixel_range} if pixel_range else {}
         changes |= {"class_names": tuple(class_names)} if class_names is not None else {}
         return dataclasses.replace(data, spec=dataclasses.replace(data.spec, task=TASK, **changes))
-    parts = {split: _split(f"{name}: {split}", part) for split, part in _named(data).items()}
+    parts = {
+        split: _split(name if split == "all" else f"{name}: {split}", part) for split, part in _named(data).items()
+    }
     if "all" in parts:
         whole = parts["all"]
         rest, held = hold_out_indices(len(whole), TEST_SHARE, "test")
@@ -128,12 +130,12 @@ def inputs(name: str, x: Any) -> Any:
 
     Args:
         name: Name for messages.
-        x: Array, or a dictionary, tuple or list of arrays.
+        x: Array, or a dictionary, tuple or list of arrays; or a finite `tf.data.Dataset` of them.
 
     Raises:
         UsageError: They are not finite numbers, or not of one length.
     """
-    return _split(name, (x, None)).x
+    return _split(name, x if hasattr(x, "element_spec") else (x, None)).x
 
 
 def _structured(arrays: dict[str, np.ndarray], name: str) -> Any:
@@ -170,10 +172,13 @@ def _split(name: str, part: Any) -> Split:
     else:
         x, y = part, None
     x, y = mapped(lambda a: _input(name, np.asarray(a)), x), mapped(lambda a: _label(name, np.asarray(a)), y)
-    lengths = {len(array) for array in (*leaves(x), *leaves(y))}
-    if len(lengths) != 1 or lengths == {0}:
-        found = ", ".join(str(len(array)) for array in (*leaves(x), *leaves(y)))
-        raise UsageError(f"{name}: expected arrays of one length, of at least one example, received {found}")
+    found = [(len(array), side) for side, arrays in (("x", x), ("y", y)) for array in leaves(arrays)]
+    lengths = {length for length, _ in found}
+    if not any(lengths):
+        raise UsageError(f"{name}: expected at least one example, received none")
+    if len(lengths) > 1:
+        received = few([f"{length} in {side}" for length, side in found])
+        raise UsageError(f"{name}: expected arrays of one length, received {received}")
     return Split(x, y)
 
 
@@ -190,8 +195,14 @@ def _label(name: str, y: np.ndarray) -> np.ndarray:
 
 
 def _check_numbers(name: str, array: np.ndarray) -> None:
-    if array.dtype.kind not in "fiub" or not array.ndim:
-        raise UsageError(f"{name}: expected an array of numbers, received {array.dtype} of shape {array.shape}")
+    if array.dtype.kind not in "fiub":
+        cure = "; give class indices, and class_names" if array.dtype.kind == "U" else ""
+        raise UsageError(f"{name}: expected numbers, received {array.dtype} of shape {array.shape}{cure}")
+    if not array.ndim:
+        raise UsageError(
+            f"{name}: expected an array of examples, received a single number; a list or a tuple stands for several"
+            " arrays: make one of it by numpy.asarray"
+        )
     check_finite(name, array)
 
 
