@@ -18,14 +18,22 @@ from compression.receipts import signing
 from compression.receipts.wording import called, left_in_float, on_device, slower
 from compression.recipes import language
 from compression.recipes.language import Kernel, Recipe
-from compression.recipes.options import Calibration, ExportOptions, ModelTraining, Nms, Reporting, StageTraining
+from compression.recipes.options import (
+    Calibration,
+    ExportOptions,
+    ModelTraining,
+    Nms,
+    Reporting,
+    StageTraining,
+    check_followed,
+)
 from compression.searching import automatic
 from compression.searching.budget import ON_A_DEVICE
 from compression.searching.worker import TRAINING, SearchInputs
 from strategies import backend
 from zoo.config import privacy
 from zoo.config.groups import strategy
-from zoo.config.options import SEEDS, option
+from zoo.config.options import SEEDS, changed, option
 from zoo.config.run_options import ModelData
 from zoo.config.sampling import Beam
 from zoo.config.train_config import TrainConfig, command_line, flag
@@ -114,7 +122,7 @@ class Options(ModelTraining, ModelData):
         plain = {field.name: field.default for field in dataclasses.fields(ExportOptions)}
         names = {"uint8_input": "uint8", "batch": "batch", "nms": "nms", "argmax": "argmax"}
         others = [name for name, field in names.items() if getattr(self, name) != plain[field]]
-        others += [name for name, usual in (("skip_worst", 0), ("strategy", "none")) if getattr(self, name) != usual]
+        others += [name for name in ("skip_worst", "strategy", "calibration") if name in changed(self)]
         if others:
             raise UsageError(
                 f"{flag(others[0])}: expected a recipe of words with it, received auto, which measures plain files on"
@@ -162,6 +170,7 @@ def carried_out(options: Options, chosen: OpenedRun | OpenedModel) -> dict[str, 
         options = dataclasses.replace(options, recipe=str(recipe), bare=True)  # as the files that were compared
     else:
         recipe = language.parse(options.recipe)
+        check_followed(recipe, changed(options))
     _check_skip_worst(options, recipe)
     folder = source.output_of(chosen, options.output)
     key = signing.private_key(options.sign) if options.sign else None

@@ -5,7 +5,7 @@ the process that calls it: no environment variables, no hidden packages, no redi
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,8 +16,9 @@ from zoo import stock
 from zoo.config.options import typed
 from zoo.config.run_options import PredictOptions
 from zoo.config.train_config import TrainConfig
-from zoo.console.errors import UsageError, short
-from zoo.data import Dataset
+from zoo.console.cli import say
+from zoo.console.errors import UsageError, naming, short
+from zoo.data import Dataset, npz
 from zoo.guests import model as guest
 from zoo.isolation import models
 from zoo.publish import places
@@ -49,7 +50,8 @@ def train(
 
     Args:
         model: Name from `python -m zoo.list models`; or a Keras model that gives logits, or a function that returns one
-            and is called inside the strategy's scope.
+            and is called inside the strategy's scope. It is trained by the loss of the task, whatever it was compiled
+            with.
         data: Path of one's own data, as `--data` takes it; or `(x, y)`, `((x_train, y_train), (x_test, y_test))`, a
             `Dataset` or a finite, batched `tf.data.Dataset` of (x, y). Arrays are kept in runs/data, where other
             commands find them.
@@ -72,17 +74,22 @@ def train(
         >>> run.test["accuracy"]
     """
     own = None if isinstance(model, str) else model
+    if own is not None:
+        _check_own(own, options if config is None else vars(config))
     if config is None:
         options = typed(options, TrainConfig, "train")
         named = model if own is None else "cnn"  # a model of one's own has no name in the registry
         config = TrainConfig(model=named, dataset=dataset, **_data(data, class_names), **options)
-    elif data is not None or dataset is not None or options:
+    elif data is not None or dataset is not None or class_names is not None or options:
         raise UsageError("train: expected config or options by name, received both")
+    elif own is None and model not in ("cnn", config.model):
+        raise UsageError(f"train: expected the model {config.model!r} of config or none beside it, received {model!r}")
     if config.output is None and not config.resume:
         config = dataclasses.replace(config, output=_free_output(config, own))
     from zoo.training.loop import train as fit
 
-    result = fit(config, model=own, callbacks=_callbacks(callbacks), verbose=verbose, command=["zoo.api.train"])
+    with naming(_written(data, config.data), "data"):
+        result = fit(config, model=own, callbacks=_callbacks(callbacks), verbose=verbose, command=["zoo.api.train"])
     return Run(result.run.path, result.model)
 
 
@@ -150,7 +157,8 @@ def evaluate(
     given = _data(data) | typed(options | named, command.Options, "evaluate")
     if split != "test" or not given:
         given["split"] = split
-    return Scores(command.run({"run": _folder(run, "copy"), **given}))
+    with naming(_written(data, given.get("data")), "data"):
+        return Scores(command.run({"run": _folder(run, "copy"), **given}))
 
 
 def predict(
@@ -184,13 +192,16 @@ def predict(
     given = {"run": _folder(run, "run"), **typed(options, PredictOptions, "predict")}
     if isinstance(inputs, (str, Path)):
         inputs = [inputs]
-    if not isinstance(inputs, np.ndarray) and all(isinstance(one, (str, Path)) for one in inputs):
+    inputs = list(inputs) if isinstance(inputs, Iterator) else inputs
+    several = isinstance(inputs, Collection) and not isinstance(inputs, np.ndarray | Mapping)
+    if several and len(inputs) and all(isinstance(one, (str, Path)) for one in inputs):
         return Predictions(command.run({**given, "inputs": tuple(map(str, inputs))}))
-    x = _examples(np.asarray(inputs))
+    x = _examples(inputs, tuple(RunFolder(given["run"]).read_config()["data"]["input_shape"]))
     with temporary.folder() as folder:
         path = folder / "inputs.npz"
         np.savez(path, x=x)
-        rows = command.run({**given, "inputs": (str(path),)})
+        with naming(path, "inputs"):
+            rows = command.run({**given, "inputs": (str(path),)})
     return Predictions([row | {"input": i} for i, row in enumerate(rows)])
 
 
@@ -224,8 +235,28 @@ def _callbacks(given: Any) -> list["keras.callbacks.Callback"]:
     return found
 
 
-def _examples(x: np.ndarray) -> np.ndarray:
-    """Return examples in a form that .npz files have."""
+def _examples(inputs: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Return examples in a form that .npz files have.
+
+    Args:
+        inputs: Examples as they were given.
+        shape: Shape of one example of the run.
+    """
+    if isinstance(inputs, Mapping) or hasattr(inputs, "element_spec"):
+        raise UsageError(f"inputs: expected an array (examples, ...) for a run, received {type(inputs).__name__}")
+    try:
+        x = np.asarray(inputs)
+    except ValueError:
+        raise UsageError("inputs: expected examples of one shape, received examples of several") from None
+    if x.dtype.kind not in npz.KINDS:
+        what = "objects" if x.dtype == object else str(x.dtype)
+        raise UsageError(f"inputs: expected an array of numbers, received {what}")
+    if x.shape == shape:
+        raise UsageError(
+            f"inputs: expected a batch (examples, ...), received one example of shape {shape}; give inputs[None]"
+        )
+    if not x.size:
+        raise UsageError("inputs: expected at least one example, received none")
     if x.dtype.kind == "f" and x.ndim == 4 and x.size and not (x.min() >= 0 and x.max() <= 1):
         raise UsageError(f"predict: expected float images in [0, 1] or uint8 ones, received {x.min():g} to {x.max():g}")
     return x
@@ -233,20 +264,45 @@ def _examples(x: np.ndarray) -> np.ndarray:
 
 def _data(data: Any, class_names: Sequence[str] | None = None) -> dict[str, Path]:
     """Return the option that names the data: a path, or where arrays were written to."""
+    if class_names is not None and (data is None or isinstance(data, (str, Path))):
+        raise UsageError(guest.NAMES_OF_ARRAYS)
     if data is None:
         return {}
     if isinstance(data, (str, Path)):
-        if class_names is not None:
-            raise UsageError("class_names: expected with arrays, received with a path, whose data name their classes")
         return {"data": Path(data)}
     from zoo.data.own import saved
 
     return {"data": saved(data, ARRAYS, class_names)}
 
 
+def _written(data: Any, path: Path | None) -> Path | None:
+    """Return the file that arrays were written to; None if they come from elsewhere."""
+    return None if data is None or isinstance(data, (str, Path)) else path
+
+
 def _folder(run: str | Path | Run, use: stock.Use) -> Path:
     """Return the folder of a run, of one that is there or of a pretrained one."""
     return run.path if isinstance(run, Run) else stock.path(Path(run), use)
+
+
+def _check_own(model: "keras.Model | Callable[[], keras.Model]", given: Mapping[str, Any]) -> None:
+    """Refuse options that make a model of the zoo, and tell that what a model was compiled with is not used.
+
+    Args:
+        model: Model of one's own, or a function that makes it.
+        given: Options of `TrainConfig` by name.
+    """
+    name = getattr(model, "name", None) or getattr(model, "__name__", "model")
+    for option in ("settings", "pretrained", "input_range"):
+        if given.get(option):
+            raise UsageError(
+                f"{option}: expected with the name of a model, received with the model {name}, which is made without it"
+            )
+    if getattr(model, "compiled", False):
+        say(
+            f"model {name}: the optimizer and the metrics that it was compiled with are not used; optimizer and"
+            " learning_rate are options, loss and metrics are those of the task"
+        )
 
 
 def _free_output(config: TrainConfig, own: Any) -> Path | None:

@@ -1,16 +1,23 @@
 """Options of a compression besides its recipe, in groups. Standard library only."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from compression.recipes.language import Kernel
+from compression.recipes.language import Kernel, Recipe
+from zoo.config.groups import Capabilities, Optimisation, StrategyOptions
 from zoo.config.options import option, under
 from zoo.config.run_options import MODEL_FILE
-from zoo.config.train_config import TrainConfig
+from zoo.config.train_config import TrainConfig, flag
+from zoo.console.errors import UsageError
 from zoo.guests.model import BATCH_SIZE
 
 Nms = Literal["host", "file"]
+# Options that say how a recipe trains. Its seed also chooses examples.
+_OF_TRAINING = {
+    *(field.name for group in (Optimisation, StrategyOptions, Capabilities) for field in fields(group)),
+    *("augment", "shift"),
+} - {"seed"}
 
 
 @dataclass(frozen=True)
@@ -100,3 +107,26 @@ class Reporting:
 
     say: Callable[[str], None] = lambda text: None
     verbose: bool = False
+
+
+def check_followed(recipe: Recipe, given: Mapping[str, Any]) -> None:
+    """Raise UsageError for an option that a recipe does not follow, because it neither trains nor takes examples.
+
+    Args:
+        recipe: Recipe of words, which `auto` is not.
+        given: Options that differ from their defaults, by name.
+    """
+    if recipe.stages:
+        return
+    for name, value in given.items():
+        if name in _OF_TRAINING:
+            raise UsageError(
+                f"{flag(name)} {value}: expected a recipe that trains, such as 'prune(0.5) + {recipe.precision}',"
+                f" received {str(recipe)!r}, which does not"
+            )
+        chooses = name == "calibration" or (name == "seed" and not given.get("skip_worst"))
+        if chooses and not recipe.takes_examples:
+            raise UsageError(
+                f"{flag(name)} {value}: expected a recipe that takes training examples, such as int8, received"
+                f" {str(recipe)!r}, which takes none"
+            )

@@ -16,6 +16,7 @@ from typing import Any
 
 from compression.pipeline import source
 from compression.pipeline.source import OpenedRun
+from compression.recipes import language
 from compression.recipes.language import Kernel
 from compression.searching.budget import Budget
 from compression.searching.plan import SearchPlan
@@ -104,11 +105,17 @@ def load_subject(
 
     words = [] if chosen.kernel == "auto" else ["--lstm-kernel", chosen.kernel]
     words += source.load_words(found, chosen.options)
+    training: list[Any] = []
     if of_file := isinstance(found, OpenedModel):
         given = {name: chosen.options.get(name) for name in TRAINING}
-        words += [word for name, value in given.items() if value is not None for word in (flag(name), value)]
+        training = [word for name, value in given.items() if value is not None for word in (flag(name), value)]
         words += ["--output", chosen.folder / AGAIN]
     unnamed = of_file and (found.path is None or found.data is not None)
+
+    def command(recipe: str) -> str:
+        ways = [*words, *training] if language.parse(recipe).stages else words
+        return command_line("compression.compress", chosen.run, "--recipe", recipe, "--bare", *ways)
+
     return trials.SearchSubject(
         model,
         data,
@@ -119,9 +126,7 @@ def load_subject(
         target=chosen.target,
         kernel=chosen.kernel,
         provenance=found.provenance(),
-        command=None
-        if unnamed
-        else lambda recipe: command_line("compression.compress", chosen.run, "--recipe", recipe, "--bare", *words),
+        command=None if unnamed else command,
     )
 
 

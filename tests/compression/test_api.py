@@ -54,6 +54,14 @@ def test_a_run_is_compressed_where_it_lies(image_run):
 def test_what_does_not_fit_is_refused_before_work(image_run):
     with pytest.raises(UsageError, match="expected data beside a Keras model"):
         api.compress(dense(), output="out")
+    with pytest.raises(UsageError, match="class_names: expected with arrays as data"):
+        api.compress(dense(), dataset="digits", class_names=["a"], output="out")
+    for name, value in {"dataset": "digits", "image_size": 28, "test_split": 0.5}.items():
+        with pytest.raises(UsageError, match=f"{name}: expected with data that are read .* received with arrays"):
+            api.compress(dense(), data=(X, Y), output="out", **{name: value})
+    for name, value in {"epochs": 50, "learning_rate": 3.0, "augment": "flip", "optimizer": "sgd"}.items():
+        with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} {value}: expected a recipe that trains"):
+            api.compress(dense(), "dynamic", data=(X, Y), output="out", **{name: value})
     with pytest.raises(UsageError, match="expected a run, its path or a Keras model, received int"):
         api.compress(3)
     with pytest.raises(UsageError, match="received 'batchh'; did you mean 'batch'"):

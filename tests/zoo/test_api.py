@@ -14,6 +14,7 @@ from zoo.data.own import saved
 from zoo.data.sources.arrays import read_npz
 from zoo.runs.results import Run
 
+slices = tf.data.Dataset.from_tensor_slices
 SMALL = {"epochs": 2, "settings": {"units": (8,)}, "verbose": False}
 
 
@@ -49,7 +50,7 @@ def test_a_run_shows_what_its_files_say(run):
 def test_arrays_give_the_run_that_a_file_gives(run, images, here):
     weights = [run.model.get_weights()]
     weights.append(api.train("simplenet", data=images, **SMALL).model.get_weights())
-    batches = tf.data.Dataset.from_tensor_slices(images).batch(50)
+    batches = slices(images).batch(50)
     weights.append(api.train("simplenet", data=batches, **SMALL).model.get_weights())
     for others in weights[1:]:
         for mine, other in zip(weights[0], others, strict=True):
@@ -77,7 +78,23 @@ def test_splits_in_pairs_and_mappings_keep_their_names(images, here):
         (3, r"data: expected \(x, y\), .*, received int"),
         ({"x_trian": np.zeros(3)}, "received 'x_trian'"),
         ((np.array([{}]), np.zeros(1)), "expected arrays of numbers, received objects in x"),
-        (tf.data.Dataset.from_tensor_slices((np.zeros((5, 4)), np.zeros(5))), "call .batch"),
+        (slices((np.zeros((5, 4)), np.zeros(5))), "received single examples; call .batch"),
+        (slices((np.zeros((5, 1)), np.zeros(5))), "received single examples; call .batch"),
+        (slices((np.zeros((5, 4)), np.zeros(5))).batch(2).repeat(), r"repeats without end; leave out .repeat\(\)"),
+        (
+            slices((np.zeros((5, 4)), np.zeros(5), np.ones(5))).batch(2),
+            r"expected elements \(x, y\) .* three parts; sample weights are not used here: .*map\(lambda x, y, weight",
+        ),
+        (slices(np.zeros((5, 4))).batch(2), "received x alone; labels are added by tf.data.Dataset.zip"),
+        (
+            slices({"image": np.zeros((5, 4)), "label": np.zeros(5)}).batch(2),
+            "received a dictionary with 'image', 'label'; call .map",
+        ),
+        (slices((np.zeros((5, 4)), {"a": np.zeros(5)})).batch(2), "received several arrays of inputs or labels"),
+        (
+            slices((tf.ragged.range([1, 2, 4, 4]), np.zeros(4))).batch(2).map(lambda x, y: (x.to_tensor(), y)),
+            r"data: x: expected examples of one shape in all batches, received \(2,\) and \(4,\)",
+        ),
     ],
 )
 def test_other_forms_of_data_are_refused(data, sentence, tmp_path):
@@ -100,8 +117,13 @@ def test_mistakes_are_refused_with_the_nearest_name(here):
         api.train("simplenet", callbacks=[print])
     with pytest.raises(UsageError, match="predict: top: expected an integer, received '2'"):
         api.predict("cnn-digits", "a.png", top="2")
-    with pytest.raises(UsageError, match="class_names: expected with arrays"):
-        api.train("simplenet", data="photos", class_names=["a"])
+    with pytest.raises(UsageError, match="received both"):
+        api.train(config=api.TrainConfig(), class_names=["a"])
+    with pytest.raises(UsageError, match="expected the model 'cnn' of config or none beside it, received 'simplenet'"):
+        api.train("simplenet", config=api.TrainConfig(model="cnn"))
+    for named in ({"data": "photos"}, {"dataset": "digits"}, {}):
+        with pytest.raises(UsageError, match="class_names: expected with arrays"):
+            api.train("simplenet", class_names=["a"], **named)
 
 
 def test_scores_and_predictions_are_those_of_the_commands(run, images):
@@ -117,6 +139,41 @@ def test_scores_and_predictions_are_those_of_the_commands(run, images):
         api.predict(run, x[:2].astype("float32"))
 
 
+def test_messages_about_arrays_name_the_argument(run, images, here):
+    x, y = images
+    cures = {
+        r"data: y: expected whole numbers .*, received bool; store y.astype\('int32'\)": (x, y > 0),
+        r"data: y: expected whole numbers .*, received float64; store y.astype\('int32'\)": (x, y / 1),
+        "data: y: expected whole .*, received float64; numbers are learnt with --task regression": (x, y + 0.5),
+        "data: expected as many labels as examples, received 120 x, 119 y": (x, y[:-1]),
+        "data: expected at least one example, received none in x": (x[:0], y[:0]),
+        r"data: expected y of shape \(examples, ...\), received a single value": (x[0], y[0]),
+        "data: class 'b' of y is not in class_names": {"x": x, "y": np.array(["a", "b"])[y % 2]},
+    }
+    for sentence, data in cures.items():
+        names = ["a", "c"] if isinstance(data, dict) else None
+        with pytest.raises(UsageError, match=f"^{sentence}"):
+            api.train("simplenet", data=data, class_names=names, **SMALL)
+    with pytest.raises(UsageError, match="^data: y: expected whole numbers .*, received bool"):
+        api.evaluate(run, data=(x, y > 0))
+
+
+def test_inputs_that_are_no_batch_are_refused_by_their_name(run, images):
+    x, _ = images
+    for sentence, inputs in {
+        r"expected a batch .*, received one example of shape \(12, 12, 1\); give inputs\[None\]": x[0],
+        r"expected image inputs of shape \(12, 12, 1\), received image of \(9, 12, 1\)": x[:, 3:],
+        "expected at least one example, received none": [],
+        "expected examples of one shape, received examples of several": [x[0], x[0][:5]],
+        "expected an array of numbers, received objects": np.array([*x, None], object)[:-1],
+        r"expected an array \(examples, ...\) for a run, received dict": {"x": x},
+        r"expected an array \(examples, ...\) for a run, received _": slices(x).batch(4),
+    }.items():
+        with pytest.raises(UsageError, match=f"^inputs: {sentence}"):
+            api.predict(run, inputs)
+    assert api.predict(run, list(x[:3])).labels == api.predict(run, x[:3]).labels
+
+
 def test_a_model_of_ones_own_is_trained(images, here):
     inputs = keras.Input((12, 12, 1))
     outputs = keras.layers.Dense(3)(keras.layers.Flatten()(inputs))
@@ -130,6 +187,22 @@ def test_a_model_of_ones_own_is_trained(images, here):
     assert "--set filters" not in run.report.read_text(encoding="utf-8")  # of the cnn, whose name stands in config.json
 
 
+def test_options_that_make_a_model_of_the_zoo_are_refused_with_ones_own(images, here):
+    def mine():
+        return keras.Sequential([keras.Input((12, 12, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+
+    given = {"settings": {"unit": 1}, "pretrained": "imagenet", "input_range": (0.0, 1.0)}
+    for name, value in given.items():
+        with pytest.raises(
+            UsageError, match=f"{name}: expected with the name of a model, received with the model mine"
+        ):
+            api.train(mine, data=images, verbose=False, **{name: value})
+    config = api.TrainConfig(dataset="digits", settings={"filters": (9,)})
+    with pytest.raises(UsageError, match="settings: expected with the name of a model"):
+        api.train(mine, config=config)
+    assert not (here / "runs").exists()
+
+
 def test_a_model_that_gives_probabilities_is_refused(images, here):
     def softmax():
         layers = [keras.Input((12, 12, 1)), keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")]
@@ -140,13 +213,17 @@ def test_a_model_that_gives_probabilities_is_refused(images, here):
             api.train(model, data=images, epochs=1, verbose=False)
 
 
-def test_a_compiled_loss_is_not_replaced_silently(images, here):
+def test_a_compiled_loss_is_not_replaced_silently(images, here, capsys):
     model = keras.Sequential([keras.Input((12, 12, 1)), keras.layers.Flatten(), keras.layers.Dense(3)], name="hinge")
     model.compile("sgd", "categorical_hinge")
     with pytest.raises(UsageError, match="model hinge: expected a model that is not compiled.*categorical_hinge"):
         api.train(model, data=images, epochs=1, verbose=False)
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    capsys.readouterr()
     assert api.train(model, data=images, epochs=1, verbose=False).test["accuracy"] >= 0
+    assert (
+        "model hinge: the optimizer and the metrics that it was compiled with are not used" in capsys.readouterr().err
+    )
 
 
 def test_a_model_that_does_not_fit_the_data_is_refused(images, here):

@@ -84,6 +84,12 @@ def annotations(of: type) -> Mapping[str, Any]:
     return MappingProxyType(typing.get_type_hints(of))
 
 
+def changed(options: Any) -> dict[str, Any]:
+    """Return the options of a dataclass that differ from their defaults, by name."""
+    found = {field.name: (getattr(options, field.name), field.default) for field in dataclasses.fields(options)}
+    return {name: value for name, (value, default) in found.items() if value != default}
+
+
 def typed(options: Mapping[str, Any], of: type, function: str) -> dict[str, Any]:
     """Return options by name that were given in Python, in the form that the command line gives them.
 

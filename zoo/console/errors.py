@@ -1,9 +1,11 @@
 """Exceptions of the commands, and the wording of messages about unknown names."""
 
+import contextlib
 import difflib
 import errno
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 INTERRUPTED = 130  # exit status of work that a signal stopped
 # Maximum number of names that `few` lists.
@@ -37,6 +39,23 @@ class Diverged(ArithmeticError):
 
 class Failed(RuntimeError):
     """The work failed for a reason other than invalid input; the message is complete without a traceback."""
+
+
+@contextlib.contextmanager
+def naming(file: Path | None, argument: str) -> Iterator[None]:
+    """Let messages name an argument of a Python function in place of the file that its value was written to.
+
+    Args:
+        file: The file; None if there is none.
+        argument: Name of the argument.
+    """
+    try:
+        yield
+    except UsageError as error:
+        if file is None:
+            raise
+        name = re.compile(rf"{re.escape(str(file))}|(?<![\w/.-]){re.escape(file.stem)}(?![\w/.-])")
+        raise UsageError(name.sub(argument, str(error))) from error.__cause__
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

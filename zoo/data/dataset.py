@@ -19,6 +19,8 @@ from zoo.data.text import Vocabulary
 
 # Alignment in bytes of a tensor's memory (EIGEN_MAX_ALIGN_BYTES), and size from which arrays are made with it.
 ALIGNMENT, ALIGNED_FROM = 64, 1 << 20
+# `tf.data.INFINITE_CARDINALITY`.
+ENDLESS = -1
 
 Kind = Literal[
     "image", "vector", "sequence", "sound", "table", "tokens", "pairs", "triples", "series", "events", "arrays"
@@ -329,11 +331,38 @@ def from_tf_data(
     return Dataset(spec, *splits)
 
 
+def check_ends(name: str, batches: Any) -> None:
+    """Raise UsageError for a `tf.data.Dataset` that repeats without end; one of unknown length is let through."""
+    cardinality = getattr(batches, "cardinality", None)
+    if callable(cardinality) and int(cardinality()) == ENDLESS:
+        raise UsageError(
+            f"{name}: expected a finite tf.data.Dataset, received one that repeats without end; leave out .repeat(), or"
+            " call .take(N)"
+        )
+
+
+def concatenated(name: str, batches: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the examples of all batches.
+
+    Args:
+        name: Name for messages.
+        batches: Arrays (examples, ...).
+
+    Raises:
+        UsageError: The examples of one batch have another shape than those of another.
+    """
+    first, *others = dict.fromkeys(array.shape[1:] for array in batches)
+    if others:
+        raise UsageError(f"{name}: expected examples of one shape in all batches, received {first} and {others[0]}")
+    return np.concatenate(batches)
+
+
 def _collected(name: str, batches: Iterable) -> Split:
+    check_ends(name, batches)
     parts = [_pair(name, batch) for batch in batches]
     if not parts:
         raise UsageError(f"{name}: expected batches of examples, received none")
-    x, y = (np.concatenate(column) for column in zip(*parts, strict=True))
+    x, y = (concatenated(name, column) for column in zip(*parts, strict=True))
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     steps = x.ndim in (2, 3) and y.shape[1:] == x.shape[1:2]  # one label a step

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from zoo.console.errors import UsageError
+from zoo.console.errors import UsageError, few
 from zoo.data import npz
-from zoo.data.dataset import Dataset
+from zoo.data.dataset import Dataset, check_ends, concatenated
 from zoo.data.sources.arrays import PAIRS, place_of
 from zoo.system.files import replacing
 
@@ -43,6 +43,10 @@ def saved(data: Any, folder: Path, class_names: Sequence[str] | None = None) -> 
         if array.dtype.kind not in npz.KINDS:
             what = "objects" if array.dtype == object else str(array.dtype)
             raise UsageError(f"data: expected arrays of numbers, received {what} in {name}")
+        if not array.ndim:
+            raise UsageError(f"data: expected {name} of shape (examples, ...), received a single value")
+        if not len(array) and name in (*PAIRS["all"], *PAIRS["train"]):
+            raise UsageError(f"data: expected at least one example, received none in {name}")
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
     path = folder / f"arrays-{digest.hexdigest()[:12]}.npz"
@@ -100,12 +104,40 @@ def _array(name: str, values: Any) -> np.ndarray:
         raise UsageError(f"data: expected an array {name}, received values of different shapes: {error}") from None
 
 
-def _collected(batches: Iterable) -> tuple[np.ndarray, np.ndarray]:
-    """Return the examples and labels of all batches, in their order."""
+def _collected(batches: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the examples and labels of all batches of a `tf.data.Dataset`, in their order."""
+    check_ends("data", batches)
+    _check_elements(batches.element_spec)
     parts = [(_array("x", x), _array("y", y)) for x, y in batches]
     if not parts:
         raise UsageError("data: expected batches of (x, y), received none")
-    if any(not x.ndim or len(x) != len(np.atleast_1d(y)) for x, y in parts):
+    if any(not x.ndim or not y.ndim or len(x) != len(y) for x, y in parts):
         raise UsageError("data: expected batches of (x, y), received single examples; call .batch(N) on the set")
-    x, y = (np.concatenate(column) for column in zip(*parts, strict=True))
+    x, y = (concatenated(f"data: {name}", column) for name, column in zip("xy", zip(*parts, strict=True), strict=True))
     return x, y
+
+
+def _check_elements(spec: Any) -> None:
+    """Raise UsageError unless the elements of a `tf.data.Dataset` are pairs of an array of inputs and one of labels.
+
+    Args:
+        spec: Its `element_spec`.
+    """
+    if isinstance(spec, Mapping):
+        names = list(map(repr, spec))
+        given, cure = f"a dictionary with {few(names)}", "; call .map(lambda each: (each[INPUTS], each[LABELS]))"
+    elif not isinstance(spec, tuple):
+        given, cure = "x alone", "; labels are added by tf.data.Dataset.zip((x, y))"
+    elif len(spec) == 3:
+        given = "three parts"
+        cure = (
+            '; sample weights are not used here: leave them out by .map(lambda x, y, weight: (x, y)); class_weights="'
+            'balanced" gives weights to classes'
+        )
+    elif len(spec) != 2:
+        given, cure = f"{len(spec)} parts", ""
+    elif any(isinstance(part, Mapping | tuple) for part in spec):
+        given, cure = "several arrays of inputs or labels", "; compression.api.compress takes such data"
+    else:
+        return
+    raise UsageError(f"data: expected elements (x, y) of the tf.data.Dataset, received {given}{cure}")

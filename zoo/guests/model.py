@@ -8,6 +8,7 @@ from typing import Any
 
 from zoo.config import task_facts
 from zoo.config.catalogue import check_source
+from zoo.config.groups import ColumnOptions, DataOptions, SensorOptions, SoundOptions
 from zoo.config.train_config import TrainConfig, flag
 from zoo.console import cli
 from zoo.console.errors import UsageError
@@ -53,6 +54,16 @@ NO_RANGE = (
     "--input-range: expected LOW,HIGH, what the model takes for the darkest and the brightest pixel, or --data or"
     " --dataset with images of bytes to find it by"
 )
+NAMES_OF_ARRAYS = (
+    "class_names: expected with arrays as data, received without them; files and named sets name their own classes"
+)
+# Options of data that are read from files or by name; arrays are used as they are.
+_OF_READING = {
+    field.name: field.default
+    for group in (DataOptions, ColumnOptions, SensorOptions, SoundOptions)
+    for field in dataclasses.fields(group)
+    if field.name not in ("data", "data_dir", "augment", "shift")
+}
 
 
 @dataclass(frozen=True)
@@ -242,6 +253,10 @@ def given(
     pair = options.pop("input_range", None)
     if isinstance(data, (str, Path)):
         options["data"], data = Path(data), None
+    if data is not None or options.get("data", Path()).suffix == task_facts.ARRAYS:
+        _check_unread(options)
+    if class_names is not None and data is None:
+        raise UsageError(NAMES_OF_ARRAYS)
     config = training_config(options)
     if "data" not in options and "dataset" not in options:
         config = dataclasses.replace(config, dataset=None)
@@ -297,6 +312,16 @@ def training_config(given: dict[str, Any]) -> TrainConfig:
     found = TrainConfig(**given).resolved()
     unknown = {name: None for name in ("epochs", "learning_rate", "batch_size") if name not in given}
     return dataclasses.replace(found, **unknown)
+
+
+def _check_unread(options: Mapping[str, Any]) -> None:
+    """Raise UsageError for an option of data that are read, which arrays would not follow."""
+    for name, value in options.items():
+        if name in _OF_READING and value != _OF_READING[name]:
+            raise UsageError(
+                f"{name}: expected with data that are read from other files or by name, received with arrays, which are"
+                " used as they are"
+            )
 
 
 def _check_built(model: Any) -> None:

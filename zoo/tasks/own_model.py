@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from zoo.config.train_config import TrainConfig
-from zoo.console.errors import UsageError
+from zoo.console.errors import UsageError, few
 from zoo.console.figures import Intervals, form_of, tiles, written
 from zoo.data import Dataset, DataSpec, Split
 from zoo.data.augmentation import augmenter
@@ -288,7 +288,7 @@ def _called(model: keras.Model, x: Any, spec: DataSpec) -> Any:
     try:
         return model.predict_on_batch(mapped(lambda array: scaled(array, spec.pixel_range), x))
     except Exception as error:  # the user's own code may raise anything
-        shapes = ", ".join(f"{array.dtype} {array.shape[1:]}" for array in leaves(x))
+        shapes = few([f"{array.dtype} {array.shape[1:]}" for array in leaves(x)])
         raise UsageError(
             f"model {model.name}: expected data that it takes, received {shapes} for each example;"
             f" {' '.join(str(error).split())[:300]}"

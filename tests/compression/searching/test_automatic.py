@@ -41,6 +41,7 @@ def test_limits_are_those_of_a_search():
     (("auto", "--uint8-input"), "--uint8-input: expected a recipe of words"),
     (("auto", "--skip-worst", 1), "--skip-worst: expected a recipe of words"),
     (("auto", "--strategy", "mirrored"), "--strategy: expected a recipe of words"),
+    (("auto", "--calibration", 3), "--calibration: expected a recipe of words"),
     (("auto(max_bytes=100)",), "expected at least"),
 ])  # fmt: skip
 def test_impossible_requests_are_refused(words, message, image_run, tmp_path, capsys):

@@ -19,6 +19,7 @@ from compression import compress, search, verify
 from compression.devices import profile as devices
 from compression.devices.targets import versions
 from compression.searching import search as explore
+from compression.searching import worker
 from compression.searching.budget import Budget
 from tests.compression.test_commands import said
 from tests.conftest import ROOT, blobs, run_module, unsealed
@@ -296,3 +297,13 @@ def test_files_within_a_devices_limits_keep_them_when_measured_again(image_run, 
     assert winner["arena_bytes"] <= 12_000 and winner["cycles"] <= 20_000
     assert "plan=true" in winner["recipe"] and result["space"]["choices"]["memory"] == ["patches", "plan"]
     assert "arena_bytes" in (tmp_path / "found" / "front.csv").read_text().splitlines()[0]
+
+
+def test_the_command_of_a_recipe_trains_only_if_the_recipe_does(tmp_path):
+    (tmp_path / "mine.keras").write_bytes(b"model")
+    np.savez(tmp_path / "data.npz", x=np.zeros((9, 2)))
+    given = {"data": tmp_path / "data.npz", "epochs": 3}
+    chosen = worker.SearchInputs(tmp_path / "mine.keras", (), tmp_path / "found", "auto", 1, given)
+    opened, _ = worker.open_runs(chosen)
+    subject = worker.load_subject(chosen, opened, {}, loaded=(None, None))
+    assert "--epochs 3" in subject.command("prune(0.5) + int8") and "--epochs" not in subject.command("int8")

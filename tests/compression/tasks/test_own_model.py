@@ -105,8 +105,8 @@ def test_several_inputs_and_outputs(tmp_path):
     model = keras.Model({"left": left, "right": right}, outputs)
     x = {"left": X, "right": X[:, :2].copy()}
     y = {"kind": Y, "size": X[:, 0]}
-    for recipe in ("float32", "prune(0.5) + int8"):
-        made = api.compress(model, recipe, data=both(x, y), output=tmp_path, epochs=1, batch_size=32)
+    for recipe, options in (("float32", {}), ("prune(0.5) + int8", {"epochs": 1, "batch_size": 32})):
+        made = api.compress(model, recipe, data=both(x, y), output=tmp_path, **options)
         assert set(made.receipt["test"]["litert"]) >= {"kind.accuracy", "size.rmse", "size.r2"}
         assert {"kind.largest_difference", "size.largest_difference"} <= set(made.receipt["parity"])
         found = litert.run_named(made.path, x)
@@ -206,8 +206,10 @@ def test_tf_data_batched_or_not(tmp_path):
     digests = {made.receipt["test"]["sha256"] for made in (first, second, arrays)}
     assert len(digests) == 1
     weighted = tf.data.Dataset.from_tensor_slices((X, Y, X[:, 0])).batch(10)
-    with pytest.raises(UsageError, match="sample weights are not taken"):
+    with pytest.raises(UsageError, match=r"sample weights are not taken: leave them out by .map\(lambda x, y, weight"):
         api.compress(dense(), data={"train": weighted, "test": weighted}, **options)
+    with pytest.raises(UsageError, match=r"data: expected a finite tf.data.Dataset, received one that repeats"):
+        api.compress(dense(), data=batched.repeat(), **options)
 
 
 def test_what_does_not_fit_is_refused_before_work(tmp_path):
@@ -219,7 +221,10 @@ def test_what_does_not_fit_is_refused_before_work(tmp_path):
     refused("tells 3 classes apart; expected labels from 0 to 2, received 0 to 7", dense(), np.arange(96) % 8)
     refused("expected whole numbers from 0 to 2 as class indices, received 0.43", dense(), np.full(96, 0.43))
     refused("expected labels of shape", dense(), np.zeros((96, 5), "int32"))
-    refused("expected arrays of one length", dense(), Y[:-1])
+    refused("train: expected arrays of one length, received 96 in x, 95 in y", dense(), Y[:-1])
+    refused("expected at least one example, received none", dense(), Y[:0], X[:0])
+    refused("labels: expected numbers, received <U1 .*; give class indices, and class_names", dense(), Y.astype("U1"))
+    refused("labels: expected an array .*a list or a tuple stands for several arrays: .*numpy.asarray", dense(), [*Y])
     refused("expected data that it takes", dense(), Y, X[:, :5])
     refused("NaN", dense(), Y, np.where(X > 2, np.nan, X))
 

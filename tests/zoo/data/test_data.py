@@ -174,7 +174,7 @@ X, Y = blobs(60, (6,))
     ({"features": X, "y": Y}, "expected arrays x and y, or x_train and y_train; received features, y"),
     ({"x": X, "y": Y[:50]}, "as many labels as examples, received 60 x, 50 y"),
     ({"x": X, "y": Y - 1}, "labels out of range: expected 0 to 1 for 2 classes, received -1 to 1"),
-    ({"x": X, "y": Y.astype("float32")}, "y: expected whole numbers or texts, received float32"),
+    ({"x": X, "y": Y.astype("float32")}, "y: expected whole numbers or texts as classes, received float32"),
     ({"x": X, "y": Y * 2}, "class '1' is empty: .* number the classes without gaps"),
     ({"x": X, "y": Y * 0}, "two or more classes, received 1"),
     ({"x": X[:, :, None, None, None], "y": Y}, r"expected \(examples, features\), .* received float64 of shape"),

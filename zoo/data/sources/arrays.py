@@ -153,7 +153,11 @@ def read_npz(
             index = {name: i for i, name in enumerate(class_names)}
             y = np.array([index[str(name)] for name in found], np.int32)[places.reshape(y.shape)]
         elif y.dtype.kind not in "iu":
-            raise UsageError(f"{path}: {y_name}: expected whole numbers or texts, received {y.dtype}")
+            whole = y.dtype == bool or (y.dtype.kind == "f" and (y == np.round(y)).all())
+            cure = f"store {y_name}.astype('int32')" if whole else "numbers are learnt with --task regression"
+            raise UsageError(
+                f"{path}: {y_name}: expected whole numbers or texts as classes, received {y.dtype}; {cure}"
+            )
         splits[split] = Split(x, as_int32(f"{path}: {y_name}", y))
     return kind, splits, class_names
 

@@ -11,7 +11,7 @@ import numpy as np
 from zoo.console.errors import UsageError, few
 from zoo.data import npz
 from zoo.data.casts import as_float32, as_int32, check_finite
-from zoo.data.dataset import Dataset, DataSpec, Split, leaves, mapped
+from zoo.data.dataset import Dataset, DataSpec, Split, check_ends, concatenated, leaves, mapped
 from zoo.data.splits import hold_out_indices
 
 TASK = "own_model"
@@ -53,7 +53,9 @@ def dataset(
         changes: dict[str, Any] = {"pixel_range": pixel_range} if pixel_range else {}
         changes |= {"class_names": tuple(class_names)} if class_names is not None else {}
         return dataclasses.replace(data, spec=dataclasses.replace(data.spec, task=TASK, **changes))
-    parts = {split: _split(f"{name}: {split}", part) for split, part in _named(data).items()}
+    parts = {
+        split: _split(name if split == "all" else f"{name}: {split}", part) for split, part in _named(data).items()
+    }
     if "all" in parts:
         whole = parts["all"]
         rest, held = hold_out_indices(len(whole), TEST_SHARE, "test")
@@ -128,12 +130,12 @@ def inputs(name: str, x: Any) -> Any:
 
     Args:
         name: Name for messages.
-        x: Array, or a dictionary, tuple or list of arrays.
+        x: Array, or a dictionary, tuple or list of arrays; or a finite `tf.data.Dataset` of them.
 
     Raises:
         UsageError: They are not finite numbers, or not of one length.
     """
-    return _split(name, (x, None)).x
+    return _split(name, x if hasattr(x, "element_spec") else (x, None)).x
 
 
 def _structured(arrays: dict[str, np.ndarray], name: str) -> Any:
@@ -170,10 +172,13 @@ def _split(name: str, part: Any) -> Split:
     else:
         x, y = part, None
     x, y = mapped(lambda a: _input(name, np.asarray(a)), x), mapped(lambda a: _label(name, np.asarray(a)), y)
-    lengths = {len(array) for array in (*leaves(x), *leaves(y))}
-    if len(lengths) != 1 or lengths == {0}:
-        found = ", ".join(str(len(array)) for array in (*leaves(x), *leaves(y)))
-        raise UsageError(f"{name}: expected arrays of one length, of at least one example, received {found}")
+    found = [(len(array), side) for side, arrays in (("x", x), ("y", y)) for array in leaves(arrays)]
+    lengths = {length for length, _ in found}
+    if not any(lengths):
+        raise UsageError(f"{name}: expected at least one example, received none")
+    if len(lengths) > 1:
+        received = few([f"{length} in {side}" for length, side in found])
+        raise UsageError(f"{name}: expected arrays of one length, received {received}")
     return Split(x, y)
 
 
@@ -190,24 +195,32 @@ def _label(name: str, y: np.ndarray) -> np.ndarray:
 
 
 def _check_numbers(name: str, array: np.ndarray) -> None:
-    if array.dtype.kind not in "fiub" or not array.ndim:
-        raise UsageError(f"{name}: expected an array of numbers, received {array.dtype} of shape {array.shape}")
+    if array.dtype.kind not in "fiub":
+        cure = "; give class indices, and class_names" if array.dtype.kind == "U" else ""
+        raise UsageError(f"{name}: expected numbers, received {array.dtype} of shape {array.shape}{cure}")
+    if not array.ndim:
+        raise UsageError(
+            f"{name}: expected an array of examples, received a single number; a list or a tuple stands for several"
+            " arrays: make one of it by numpy.asarray"
+        )
     check_finite(name, array)
 
 
 def _collected(name: str, batches: Any) -> tuple[Any, Any]:
     """Return the examples and the labels of a `tf.data.Dataset`, batched or not, in their order."""
+    check_ends(name, batches)
     spec = batches.element_spec
     if isinstance(spec, tuple) and len(spec) > 2:
         raise UsageError(
-            f"{name}: expected (x, y) in each batch, received {len(spec)} parts; sample weights are not taken"
+            f"{name}: expected (x, y) in each batch, received {len(spec)} parts; sample weights are not taken: leave"
+            " them out by .map(lambda x, y, weight: (x, y))"
         )
     if not _batched(leaves(spec)):
         batches = batches.batch(BATCH)
     parts = list(_arrays(batches))
     if not parts:
         raise UsageError(f"{name}: expected batches of examples, received none")
-    joined = _joined(parts)
+    joined = _joined(name, parts)
     return joined if isinstance(spec, tuple) and len(spec) == 2 else (joined, None)
 
 
@@ -221,9 +234,9 @@ def _arrays(batches: Iterable[Any]) -> Iterable[Any]:
     return (mapped(np.asarray, batch) for batch in batches)
 
 
-def _joined(parts: Sequence[Any]) -> Any:
+def _joined(name: str, parts: Sequence[Any]) -> Any:
     """Concatenate the arrays of equal structures."""
-    columns = iter([np.concatenate(column) for column in zip(*map(leaves, parts), strict=True)])
+    columns = iter([concatenated(name, column) for column in zip(*map(leaves, parts), strict=True)])
     ordered = {id(array): column for array, column in zip(leaves(parts[0]), columns, strict=True)}
     return mapped(lambda array: ordered[id(array)], parts[0])
 
