@@ -15,7 +15,7 @@ from benchmarks import restock
 from compression import inspect, verify
 from compression.receipts.artifacts import sealed
 from tests.conftest import DATA_DIR, ROOT, run_module
-from zoo import evaluate, predict, stock
+from zoo import evaluate, generate, predict, stock
 from zoo import list as listing
 from zoo.config.catalogue import EMBEDDED
 from zoo.console.errors import Failed, UsageError
@@ -95,6 +95,18 @@ def test_an_option_that_a_run_does_not_follow_is_refused(words, sentence, capsys
     assert predict.main(shlex.split(words)) == 2
     err = capsys.readouterr().err
     assert sentence in err and len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("words", "sentence"), [
+    ("transformer_seq2seq-addition 12+3 --greedy --beams 8", "--greedy and --beams 8: expected the most probable"),
+    ("transformer_seq2seq-addition 12+3 --greedy --length-penalty 5", "--greedy and --length-penalty 5: expected"),
+    ("transformer_seq2seq-addition 12+3 --count 2", "--count 2: expected 1 for a search, which finds one text"),
+    ("transformer_lm-tiny_shakespeare a --greedy --count 2", "--count 2: expected 1 for --greedy, which finds one"),
+])  # fmt: skip
+def test_contradictory_options_of_generate_are_refused(words, sentence, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert generate.main(words.split()) == 2
+    assert sentence in capsys.readouterr().err
 
 
 def test_a_small_file_is_measured_again_by_its_name(capsys):

@@ -128,6 +128,8 @@ def continuation(options: GenerateOptions) -> Sampling | None:
     if search:
         raise UsageError(f"{flag(next(iter(search)))}: expected a run that translates, this one continues texts")
     _check_one_way(options, search, draw)
+    if options.greedy:
+        _check_one_text(options)
     return None if options.greedy else Sampling(**{"temperature": TEMPERATURE} | draw, seed=options.seed)
 
 
@@ -141,8 +143,7 @@ def translation(options: GenerateOptions) -> Beam | Sampling:
     _check_one_way(options, search, draw)
     if draw:
         return Sampling(**draw, seed=options.seed)
-    if options.count is not None and options.count > 1:
-        raise UsageError(f"--count {options.count}: expected 1 for a search, which finds one text; or --temperature")
+    _check_one_text(options)
     return Beam(beams=1) if options.greedy else Beam(**search)
 
 
@@ -162,9 +163,22 @@ def _check_texts(options: GenerateOptions) -> None:
 
 
 def _check_one_way(options: GenerateOptions, search: dict[str, float], draw: dict[str, float]) -> None:
+    if search and options.greedy:
+        name, value = next(iter(search.items()))
+        raise UsageError(
+            f"--greedy and {flag(name)} {value:g}: expected the most probable token at each step or a search, received"
+            " both; leave one out"
+        )
     if (search or options.greedy) and draw:
         other = next(iter(search), "greedy")
         raise UsageError(f"{flag(other)} and {flag(next(iter(draw)))}: expected a search or samples, received both")
+
+
+def _check_one_text(options: GenerateOptions) -> None:
+    """Raise UsageError for several texts of an input where nothing is drawn at random."""
+    if options.count is not None and options.count > 1:
+        way = "--greedy" if options.greedy else "a search"
+        raise UsageError(f"--count {options.count}: expected 1 for {way}, which finds one text; or --temperature")
 
 
 def check_drawing(run: RunFolder, options: GenerateOptions) -> None:
