@@ -92,12 +92,16 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     attributes = _attributes(options, stored["data"])
     folder.check_model_file()
     check_source(config)
+    if options.data_dir is not None and not config.dataset_is_tfds:
+        raise UsageError(f"--data-dir {options.data_dir}: expected with a TFDS set, received with {config.data_name}")
     backend.start()
     from zoo import tasks
     from zoo.data import reading
+    from zoo.data.load import check_effects
     from zoo.runs.inference import load_like
 
     data = load_like(folder, config)
+    check_effects(config, data, given)
     reading.tell(data.reading)
     # Own data without named splits are measured as a whole.
     whole = options.data is not None and "split" not in given and not len(data.test)

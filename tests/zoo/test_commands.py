@@ -160,6 +160,10 @@ def test_evaluate_uses_the_runs_vocabulary_and_columns(texts, capsys):
     (evaluate, "{run} --split dev", "--split: expected one of train, validation, test, received 'dev'"),
     (evaluate, "{run} --dataset digits --data {npz}", "--dataset and --data: expected one of them, received both"),
     (evaluate, "{texts} --dataset digits", "digits: expected texts, received images"),
+    (evaluate, "{run} --text-column nosuch", "--text-column nosuch: expected with texts, received blobs, whose"),
+    (evaluate, "{run} --label-column nosuch", "--label-column nosuch: expected with a table or recordings with"),
+    (evaluate, "{run} --data-dir {place}", "expected with a TFDS set, received with blobs"),
+    (evaluate, "{texts} --label-column nosuch", "nosuch"),
     (listing, "modls", "received 'modls'; did you mean 'models'"),
 ])  # fmt: skip
 def test_mistakes_are_one_sentence(command, words, message, run, texts, npz, place, capsys):
