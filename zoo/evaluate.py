@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from strategies import backend
 from zoo.config import task_facts
@@ -22,6 +22,8 @@ from zoo.runs.folder import RunFolder
 from zoo.scores import groups
 from zoo.system.files import write_json
 
+if TYPE_CHECKING:
+    from zoo.data import Dataset
 # Options for a model file; the others are of runs.
 OF_MODEL_FILES = ("run", "split", "dataset", "data", "data_dir", "input_range", "skip_bad", "output")
 
@@ -90,27 +92,45 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     attributes = _attributes(options, stored["data"])
     folder.check_model_file()
     check_source(config)
+    if options.data_dir is not None and not config.dataset_is_tfds:
+        raise UsageError(f"--data-dir {options.data_dir}: expected with a TFDS set, received with {config.data_name}")
     backend.start()
     from zoo import tasks
     from zoo.data import reading
+    from zoo.data.load import check_effects
     from zoo.runs.inference import load_like
 
     data = load_like(folder, config)
+    check_effects(config, data, given)
     reading.tell(data.reading)
     # Own data without named splits are measured as a whole.
     whole = options.data is not None and "split" not in given and not len(data.test)
     task = tasks.of(data.spec.task)
-    split = "train" if whole else options.split
+    split, measured_as = ("train", groups.WHOLE) if whole else (options.split, options.split)
     if attributes:
-        groups.check_rows(options.groups, attributes, len(data.split(split)), options.split)
+        groups.check_rows(options.groups, attributes, len(data.split(split)), measured_as)
+    seen = _seen(folder, data, split, measured_as) if options.data or options.dataset else {}
     result, shown = task.measure(folder.load_model(), data, split, **task.measured_again_with(config, folder))
-    result |= tasks.kept(shown)
+    result |= tasks.kept(shown) | seen
     if attributes:
         rows = groups.measured(attributes, shown["logits"].argmax(-1) == data.split(split).y)
         result |= {"groups": rows, "gaps": groups.gaps(rows)}
-        groups.write(folder.groups_file, data.spec.name, options.split, rows)
+        groups.write(folder.groups_file, data.spec.name, measured_as, rows)
     place = options.output or folder.path / "evaluations"
-    return _told(data.spec.name, task.name, options.split, result, place)
+    return _told(data.spec.name, task.name, measured_as, result, place)
+
+
+def _seen(folder: RunFolder, data: "Dataset", split: str, measured_as: str) -> dict[str, int]:
+    """Return how many examples of a split the run was trained on, and say so; nothing if the run does not tell."""
+    from zoo.runs import examples
+
+    count = examples.in_training(folder, data, split)
+    if count:
+        cli.say(
+            f"{data.spec.name}, {groups.named(measured_as)}: the run was trained on {count:,} of these"
+            f" {len(data.split(split)):,} examples; its scores on new data may be lower"
+        )
+    return {} if count is None else {"seen_in_training": count}
 
 
 def measured(opened: guest.OpenedModel, options: Options) -> dict[str, Any]:
@@ -155,12 +175,12 @@ def _listened(folder: RunFolder, options: Options, data: Mapping[str, Any]) -> d
 
 def _told(data: str, task: str, split: str, result: dict[str, Any], place: Path | None) -> dict[str, Any]:
     """Write the scores into a folder, if there is one, and return them with what they are of."""
-    path = None
+    path, result = None, {"data": data, "task": task, "split": split, **result}
     if place is not None:
         path = place / f"{data}-{split}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, result)
-    return {"data": data, "task": task, "split": split, **result, "path": path and str(path)}
+    return {**result, "path": path and str(path)}
 
 
 def _attributes(options: Options, data: Mapping[str, Any]) -> dict[str, list[str]] | None:
@@ -215,7 +235,7 @@ def show(result: Mapping[str, Any]) -> None:
         cli.table(columns, rows)
         print(result["path"])
         return
-    print(f"{result['data']}, {result['split']} split, {result['examples']:,} examples")
+    print(f"{result['data']}, {groups.named(result['split'])}, {result['examples']:,} examples")
     intervals = result["intervals"]
     for name in by_output(result, task_facts.of(result["task"]).figures):
         before, plain = name[: name.rfind(".") + 1], name.rpartition(".")[2]

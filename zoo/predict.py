@@ -34,6 +34,9 @@ def run(given: Mapping[str, Any]) -> list[dict[str, Any]]:
     folder = RunFolder(options.run)
     _check_drawing(options, task_facts.of(folder.task))
     task_facts.check_request("zoo.predict", folder, options)
+    from zoo.tasks.parts import requests  # imports numpy, which --help need not wait for
+
+    requests.check_options(folder, options)
     folder.check_model_file()
     inputs.check_files(options.inputs, folder.read_config()["data"])
     backend.start()

@@ -130,6 +130,22 @@ def test_predict_texts_and_tables(texts, place, capsys):
     assert len(rows) == 2 + 80
 
 
+def test_evaluate_names_a_whole_file_and_says_what_was_trained_on(run, npz, capsys):
+    assert evaluate.main([str(run), "--json"]) == 0
+    test = json.loads(capsys.readouterr().out)
+    assert test["split"] == "test" and "seen_in_training" not in test
+    assert evaluate.main([str(run), "--data", str(npz), "--json"]) == 0
+    out, err = capsys.readouterr()
+    whole, trained_on = json.loads(out), json.loads((run / "metrics.json").read_text())["split_examples"]["train"]
+    assert (whole["split"], whole["examples"], whole["seen_in_training"]) == ("all", 120, trained_on)
+    assert whole["path"] == f"{run}/evaluations/blobs-all.json"
+    assert f"blobs, all data: the run was trained on {trained_on} of these 120 examples" in err
+    kept = [json.loads((run / "evaluations" / f"blobs-{split}.json").read_text()) for split in ("test", "all")]
+    assert [(each["split"], each["examples"]) for each in kept] == [("test", test["examples"]), ("all", 120)]
+    assert evaluate.main([str(run), "--data", str(npz)]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "blobs, all data, 120 examples"
+
+
 def test_evaluate_uses_the_runs_vocabulary_and_columns(texts, capsys):
     assert evaluate.main([str(texts), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["accuracy"] == 1.0
@@ -144,6 +160,10 @@ def test_evaluate_uses_the_runs_vocabulary_and_columns(texts, capsys):
     (evaluate, "{run} --split dev", "--split: expected one of train, validation, test, received 'dev'"),
     (evaluate, "{run} --dataset digits --data {npz}", "--dataset and --data: expected one of them, received both"),
     (evaluate, "{texts} --dataset digits", "digits: expected texts, received images"),
+    (evaluate, "{run} --text-column nosuch", "--text-column nosuch: expected with texts, received blobs, whose"),
+    (evaluate, "{run} --label-column nosuch", "--label-column nosuch: expected with a table or recordings with"),
+    (evaluate, "{run} --data-dir {place}", "expected with a TFDS set, received with blobs"),
+    (evaluate, "{texts} --label-column nosuch", "nosuch"),
     (listing, "modls", "received 'modls'; did you mean 'models'"),
 ])  # fmt: skip
 def test_mistakes_are_one_sentence(command, words, message, run, texts, npz, place, capsys):

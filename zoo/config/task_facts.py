@@ -5,7 +5,7 @@ A task has a row here, a module of the same name in `zoo.tasks` and, if its mode
 """
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -82,6 +82,7 @@ class TaskFacts:
         draws: What `zoo.predict --draw` draws into pictures; empty if the option does not apply.
         options: Options of a training that apply to this task and not to every other, by the name of the field; their
             default is None.
+        asked: Options of `zoo.predict` that apply to a run for this task, of those that do not apply to all.
         figures: Scores that commands and tables show, the most important first.
         headline: Scores that a row of a table has room for.
         of_classes: Scores of each class, the one by which the worst class is named last.
@@ -94,6 +95,7 @@ class TaskFacts:
     headline: tuple[str, ...]
     of_classes: tuple[str, ...] = ("precision", "recall", "f1")
     options: tuple[str, ...] = ()
+    asked: tuple[str, ...] = ()
     stock_figure: str = ""
     shrunk_by: str = "int8"
     module: str = ""
@@ -146,7 +148,7 @@ TASKS = {
     "classification": TaskFacts(
         gives="classes",
         used_by=("zoo.predict", "INPUT"),
-        check="zoo.tasks.parts.requests:check_classes",
+        asked=("top", "hop", "threshold", "text_column"),
         source="zoo.data.sources.classes:load",
         own_data=f"a folder of images by class, or a file that ends in {ARRAYS}, {_TABLES} ({TEXT} for a language"
         " model)",
@@ -163,7 +165,7 @@ TASKS = {
     "anomaly": TaskFacts(
         gives="scores of anomalies",
         used_by=("zoo.predict", "INPUT"),
-        check="zoo.tasks.parts.requests:check_anomalies",
+        asked=("hop",),
         source="zoo.data.sources.anomalies:load",
         own_data=f"a folder of images or sounds by class, an {ARRAYS} file, or with --window recordings in tables or"
         " arrays",
@@ -185,7 +187,7 @@ TASKS = {
     "regression": TaskFacts(
         gives="numbers",
         used_by=("zoo.predict", "INPUT"),
-        check="zoo.tasks.parts.requests:check_numbers",
+        asked=("text_column",),
         check_data="zoo.data.tabular.numbers:check",
         source="zoo.data.tabular.numbers:load",
         own_data=f"a table with a column of numbers that ends in {_TABLES} or .parquet, or arrays that end in {ARRAYS}",
@@ -201,7 +203,7 @@ TASKS = {
     "ordinal": TaskFacts(
         gives="ordered classes",
         used_by=("zoo.predict", "INPUT"),
-        check="zoo.tasks.parts.requests:check_classes",
+        asked=("top", "hop", "threshold", "text_column"),
         check_data="zoo.data.sources.classes:check",
         source="zoo.data.tabular.ordered:load",
         own_data=f"a folder of images by class, or a file that ends in {ARRAYS}, {_TABLES}, with ordered classes",
@@ -219,7 +221,7 @@ TASKS = {
     "multilabel": TaskFacts(
         gives="labels",
         used_by=("zoo.predict", "INPUT"),
-        check="zoo.tasks.parts.requests:check_numbers",
+        asked=("text_column",),
         check_data="zoo.data.tabular.labels:check",
         source="zoo.data.tabular.labels:load",
         own_data=f"a table with columns of labels that ends in {_TABLES} or .parquet, or arrays that end in {ARRAYS}",
@@ -263,6 +265,7 @@ TASKS = {
     "contrastive": TaskFacts(
         gives="captions",
         used_by=("zoo.predict", "IMAGE"),
+        asked=("top", "labels"),
         check="zoo.tasks.parts.requests:check_captions",
         source="zoo.data.sources.captions:load",
         own_data=f"a folder of images by class, an {ARRAYS} file of them, or a table of images and captions that ends"
@@ -309,6 +312,7 @@ TASKS = {
     "link_prediction": TaskFacts(
         gives="entities",
         used_by=("zoo.predict", "HEAD RELATION ?"),
+        asked=("top",),
         shrunk_by="dynamic",  # a file of triples cannot be quantised to int8
         check="zoo.tasks.parts.requests:check_questions",
         source="zoo.data.sources.triples:load",
@@ -324,7 +328,7 @@ TASKS = {
     "detection": TaskFacts(
         gives="objects",
         used_by=("zoo.predict", "PICTURE"),
-        check="zoo.tasks.parts.requests:check_objects",
+        asked=("min_score",),
         source="zoo.data.sources.detection:load",
         own_data="a folder of annotated pictures in the layout of Pascal VOC, COCO or YOLO",
         own_folder="objects",
@@ -342,7 +346,6 @@ TASKS = {
     "segmentation": TaskFacts(
         gives="masks",
         used_by=("zoo.predict", "PICTURE"),
-        check="zoo.tasks.parts.requests:check_masks",
         source="zoo.data.sources.masks:load",
         own_data="a folder with the folders images and masks, in it or in train, val and test",
         own_folder="masks",
@@ -375,6 +378,7 @@ TASKS = {
     "recommendation": TaskFacts(
         gives="items",
         used_by=("zoo.predict", "USER"),
+        asked=("top",),
         shrunk_by="dynamic",  # its input is a whole number, and many items would tie in int8
         check="zoo.tasks.parts.requests:check_users",
         source="zoo.data.events.source:load",
@@ -458,8 +462,16 @@ def following(option: str) -> tuple[str, ...]:
 
 def given(command: str) -> str:
     """Return what the runs give that a command uses: "classes, captions or entities"."""
-    found = dict.fromkeys(facts.gives for facts in TASKS.values() if facts.command == command)
-    *others, last = found
+    return _either(facts.gives for facts in TASKS.values() if facts.command == command)
+
+
+def asked_of(option: str) -> str:
+    """Return what the runs give that an option of `zoo.predict` applies to: "classes, captions or entities"."""
+    return _either(facts.gives for facts in TASKS.values() if option in facts.asked)
+
+
+def _either(words: Iterable[str]) -> str:
+    *others, last = dict.fromkeys(words)
     return f"{', '.join(others)} or {last}" if others else last
 
 

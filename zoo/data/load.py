@@ -1,7 +1,7 @@
 """Load the data of a configuration: one function for all sources."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -96,7 +96,7 @@ def load(
         )
     data = task_facts.resolved(task_facts.of(catalogue.task_of(config)).source)(config, taken)
     if like is None:
-        _check_effects(config, data)
+        check_effects(config, data)
         _tell_unused(config, taken.tally)
         if data.spec.kind == "image" and not own_model:
             each = {split: getattr(data, split).x for split in SPLITS}
@@ -113,8 +113,14 @@ def _lacks_groups(config: TrainConfig) -> bool:
     return table and config.data.is_file() and config.group_column not in header.columns_of(config.data)
 
 
-def _check_effects(config: TrainConfig, data: Dataset) -> None:
-    """Raise UsageError for an option that would change nothing in data of this kind."""
+def check_effects(config: TrainConfig, data: Dataset, names: Collection[str] = tuple(_ABOUT)) -> None:
+    """Raise UsageError for an option that would change nothing in data of this kind.
+
+    Args:
+        config: Configuration that the data were read with.
+        data: Data set.
+        names: Options that were given. Those whose value is the usual one pass.
+    """
     kind, of_recordings = data.spec.kind, config.window is not None
     usual = dataclasses.replace(config, **dict.fromkeys(_ABOUT)).resolved()
     for name, (what, kinds) in _ABOUT.items():
@@ -122,7 +128,7 @@ def _check_effects(config: TrainConfig, data: Dataset) -> None:
         used = kind in kinds or (of_recordings and name in _OF_RECORDINGS)
         used |= kinds == _TEXTS[1] and data.captions is not None
         used |= name == "label_column" and catalogue.is_table(config.data) and kind in _LISTED
-        if value not in (None, getattr(usual, name)) and not used:
+        if name in names and value not in (None, getattr(usual, name)) and not used:
             given = f"{value:g}" if isinstance(value, float) else value
             raise UsageError(
                 f"{flag(name)} {given}: expected with {what}, received {data.spec.name}, whose examples are"

@@ -8,6 +8,8 @@ import numpy as np
 from zoo.data.dataset import Split, leaves
 
 BYTES = 16
+# Kinds of data whose examples are questions, which are the same only if their answers are, too.
+QUESTIONS = ("triples", "events")
 
 
 def of_split(split: Split, answers: bool = False) -> np.ndarray:

@@ -47,7 +47,7 @@ def duplicates(data: Dataset) -> dict[str, int]:
 
     Two examples are the same if their decoded pixels, texts or numbers are; questions if their answers are, too.
     """
-    answers = data.spec.kind in ("triples", "events")
+    answers = data.spec.kind in marks.QUESTIONS
     keys = {split: marks.as_keys(marks.of_split(getattr(data, split), answers)) for split in SPLITS}
     found = {}
     for one, other in (("validation", "train"), ("test", "train"), ("test", "validation")):

@@ -192,7 +192,7 @@ def _classes(metrics: Mapping[str, Any], task: str, facts: TaskFacts) -> str:
 def _groups(run: RunFolder, spec: Mapping[str, Any], facts: TaskFacts) -> str:
     if run.groups_file.is_file():
         rows = groups.read_measured(run.groups_file)
-        of = f"Accuracy on {rows[0]['data']}, {rows[0]['split']} split."
+        of = f"Accuracy on {rows[0]['data']}, {groups.named(rows[0]['split'])}."
         found = "\n".join(f"- {sentence}" for sentence in groups.sentences(groups.gaps(rows)))
         return f"{of}\n\n{_table(*groups.table(rows))}\n\n{found}"
     if not facts.classifies or spec["per_step"]:

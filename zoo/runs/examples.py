@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.data import Dataset, marks
+from zoo.data import Dataset, Split, marks
 from zoo.data.digests import SPLITS
 from zoo.runs.folder import RunFolder
 from zoo.system.files import replacing
@@ -22,13 +22,30 @@ Keys = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 def of_data(data: Dataset) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return the keys of the examples of each split, (examples,) each."""
-    found = {}
-    for name in SPLITS:
-        split = getattr(data, name)
-        inputs = marks.of_split(split)
-        answers = marks.of_rows([inputs, split.y] if isinstance(split.y, np.ndarray) else [inputs])
-        found[name] = marks.as_keys(inputs), marks.as_keys(answers)
-    return found
+    return {name: _keys(getattr(data, name)) for name in SPLITS}
+
+
+def _keys(split: Split) -> tuple[np.ndarray, np.ndarray]:
+    inputs = marks.of_split(split)
+    answers = marks.of_rows([inputs, split.y] if isinstance(split.y, np.ndarray) else [inputs])
+    return marks.as_keys(inputs), marks.as_keys(answers)
+
+
+def in_training(run: RunFolder, data: Dataset, split: str) -> int | None:
+    """Return how many examples of a split a run was trained on; None if the run does not tell.
+
+    Two examples are the same as in `zoo.data.recording.duplicates`.
+
+    Args:
+        run: Run folder.
+        data: Data in the form of the run.
+        split: Name of the split.
+    """
+    then = read(run)
+    if then is None:
+        return None
+    answered = data.spec.kind in marks.QUESTIONS
+    return int(np.isin(_keys(data.split(split))[answered], then["train"][answered]).sum())
 
 
 def write(run: RunFolder, keys: Keys, accepted: bool = False) -> None:

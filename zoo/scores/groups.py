@@ -14,7 +14,14 @@ from zoo.system.files import write_text
 
 # Groups with fewer examples are shown but not compared.
 FEWEST = 10
+# Name of what is measured of own data without named splits.
+WHOLE = "all"
 _COLUMNS = ("data", "split", "attribute", "group", "examples", "accuracy", "lowest", "highest", "compared")
+
+
+def named(split: str) -> str:
+    """Return what was measured in words: "test split", or "all data"."""
+    return "all data" if split == WHOLE else f"{split} split"
 
 
 def read(path: Path) -> dict[str, list[str]]:
@@ -74,9 +81,10 @@ def check_rows(path: Path, attributes: Mapping[str, Sequence[str]], count: int, 
     received = len(next(iter(attributes.values())))
     if received == count:
         return
+    which = named(split) if split == WHOLE else f"the {split} split"
     hint = "; the first line is read as the header: is it one?" if received == count - 1 else ""
     raise UsageError(
-        f"--groups {path}: expected a row for each of the {count:,} examples of the {split} split, in the same order,"
+        f"--groups {path}: expected a row for each of the {count:,} examples of {which}, in the same order,"
         f" received {received:,}{hint}"
     )
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from benchmarks import restock
 from compression import inspect, verify
 from compression.receipts.artifacts import sealed
 from tests.conftest import DATA_DIR, ROOT, run_module
-from zoo import evaluate, predict, stock
+from zoo import evaluate, generate, predict, stock
 from zoo import list as listing
 from zoo.config.catalogue import EMBEDDED
 from zoo.console.errors import Failed, UsageError
@@ -79,6 +80,33 @@ def test_a_model_is_as_good_as_it_says():
 def test_the_pretrained_knowledge_graph_answers_a_question(capsys):
     assert predict.main(["kg_embedding-family", "Christopher wife ?", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["label"] == "Penelope"  # Hinton (1986)
+
+
+@pytest.mark.parametrize(("words", "sentence"), [
+    ("kg_embedding-family 'Colin father ?' --threshold 0.9", "--threshold 0.9: expected a run on sound, this one"),
+    ("kg_embedding-family 'Colin father ?' --hop 1", "--hop 1: expected a run on sound, this one takes triples"),
+    ("kg_embedding-family 'Colin father ?' --text-column q", "--text-column q: expected a run on texts, this"),
+    ("kg_embedding-family 'Colin father ?' --min-score 0.9", "this one gives entities; it takes --top"),
+    ("cnn-digits x.npz --labels a,b", "--labels a,b: expected a run that gives captions, this one gives classes"),
+    ("ds_cnn-kws x.wav --min-score 0.5", "this one gives classes; it takes --top"),
+    ("cross_modal-digits x.npz --text-column q", "expected a run on texts, this one takes image inputs"),
+])  # fmt: skip
+def test_an_option_that_a_run_does_not_follow_is_refused(words, sentence, capsys):
+    assert predict.main(shlex.split(words)) == 2
+    err = capsys.readouterr().err
+    assert sentence in err and len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("words", "sentence"), [
+    ("transformer_seq2seq-addition 12+3 --greedy --beams 8", "--greedy and --beams 8: expected the most probable"),
+    ("transformer_seq2seq-addition 12+3 --greedy --length-penalty 5", "--greedy and --length-penalty 5: expected"),
+    ("transformer_seq2seq-addition 12+3 --count 2", "--count 2: expected 1 for a search, which finds one text"),
+    ("transformer_lm-tiny_shakespeare a --greedy --count 2", "--count 2: expected 1 for --greedy, which finds one"),
+])  # fmt: skip
+def test_contradictory_options_of_generate_are_refused(words, sentence, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert generate.main(words.split()) == 2
+    assert sentence in capsys.readouterr().err
 
 
 def test_a_small_file_is_measured_again_by_its_name(capsys):

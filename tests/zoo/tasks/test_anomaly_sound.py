@@ -152,7 +152,7 @@ def test_recordings_are_judged_clip_by_clip_to_their_end(run, place, capsys):
     assert predict.main([*words[:2], "--hop", "0.25", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)) == 6
     assert predict.main([*words, "--threshold", "0.5"]) == 2
-    assert "--threshold: expected a run that gives classes" in capsys.readouterr().err
+    assert "its threshold is that of --false-alarm-rate" in capsys.readouterr().err
 
 
 def test_evaluation_report_and_saved_model(run, place, capsys):

@@ -61,16 +61,16 @@ CASES = {
     "anomaly": Case(
         "autoencoder", {"units": (8,), "code": 2}, SMALL_IMAGES | {"task": "anomaly", "normal_class": ("0", "1")},
         asked=("{place}/image.npz",), wrong=("{place}/image.npz", "--top", "2"),
-        message="--top: expected a run that gives classes or captions, this one gives scores",
+        message="--top 2: expected a run that gives classes, ordered classes, captions",
     ),
     "ordinal": Case(
         "tabular", {"units": (8,)}, {"data": "rows.csv", "target_column": ("place",), "task": "ordinal",
                                      "class_order": ("south", "north")},
-        asked=("size=2",), wrong=("size=2", "--labels", "a"), message="--labels: expected a run on images",
+        asked=("size=2",), wrong=("size=2", "--labels", "a"), message="--labels a: expected a run that gives captions",
     ),
     "regression": Case(
         "tabular", {"units": (8,)}, {"data": "rows.csv", "target_column": ("price",)},
-        asked=("{place}/rows.csv",), answered=80, wrong=("size=2", "--top", "2"), message="--top: expected a run that",
+        asked=("{place}/rows.csv",), answered=80, wrong=("size=2", "--top", "2"), message="--top 2: expected a run",
     ),
     "multilabel": Case(
         "tabular", {"units": (8,)}, {"data": "rows.csv", "label_columns": ("is_*",), "columns": ("size", "place")},
@@ -102,16 +102,16 @@ CASES = {
         "detector", {"backbone": "mobilenet_v2", "alpha": 0.1, "width": 8, "depth": 1},
         {"data": "annotated", "image_size": 32, "augment": "flip + zoom"},
         asked=("{place}/annotated/JPEGImages/test_0.png",),
-        wrong=("{place}/annotated/JPEGImages/test_0.png", "--top", "2"), message="--top: expected a run that gives",
+        wrong=("{place}/annotated/JPEGImages/test_0.png", "--top", "2"), message="it takes --min-score",
     ),
     "segmentation": Case(
         "unet", {"filters": 2, "depth": 1}, {"dataset": "shapes", "image_size": 8},
-        asked=("{place}/colours.npz",), wrong=("{place}/colours.npz", "--top", "2"), message="--top: expected a run",
+        asked=("{place}/colours.npz",), wrong=("{place}/colours.npz", "--top", "2"), message="--top 2: expected a run",
     ),
     "forecasting": Case(
         "dlinear", {"window": 5}, {"data": "series.csv", "horizon": 4, "lookback": 12},
         asked=("{place}/series.csv",), answered=4, wrong=("{place}/series.csv", "--top", "3"),
-        message="--top 3: expected with a run that gives classes",
+        message="--top 3: expected a run that gives classes",
     ),
     "recommendation": Case(
         "two_tower", {"dim": 4, "units": (4,)}, {"data": "events.csv"},

@@ -1,6 +1,7 @@
 """Checks of what `zoo.predict` and `zoo.generate` are asked, before Keras is imported.
 
-A row of `zoo.config.task_facts` names the check of its task: a function of the run folder and the options.
+A row of `zoo.config.task_facts` names the options that apply to a run for its task, and the check of its inputs: a
+function of the run folder and the options.
 """
 
 import shlex
@@ -8,8 +9,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from zoo.config import task_facts
 from zoo.config.run_options import GenerateOptions, PredictOptions
 from zoo.config.sampling import Beam, Sampling
+from zoo.config.task_facts import TASKS
 from zoo.config.train_config import flag
 from zoo.console.errors import UsageError, unknown
 from zoo.data.dataset import DataSpec
@@ -18,55 +21,33 @@ from zoo.runs.folder import RunFolder
 from zoo.runs.vocabularies import read_spec
 
 SEARCH, DRAW = ("beams", "length_penalty"), ("temperature", "top_k", "top_p")
+# Kind of the inputs that an option of zoo.predict is for, if not for all, and its name in messages.
+_KINDS = {"hop": ("sound", "sound"), "threshold": ("sound", "sound"), "text_column": ("tokens", "texts")}
 # Mark of the unknown end of a triple.
 UNKNOWN = "?"
 # Temperature of a language model, at which text is neither repetitive nor incoherent.
 TEMPERATURE = 0.8
 
 
-def check_classes(run: RunFolder, options: PredictOptions) -> None:
-    """Raise UsageError for options that a classifier does not have."""
-    if options.labels is not None:
-        raise UsageError("--labels: expected a run on images and captions, this one has classes of its own")
-    _check_sound(run, options, ("hop", "threshold"))
-
-
-def _check_sound(run: RunFolder, options: PredictOptions, names: Sequence[str]) -> None:
-    """Raise UsageError for options of recordings if the run is not on sound."""
-    for name in names:
-        if getattr(options, name) is not None and (kind := run.read_config()["data"]["kind"]) != "sound":
-            raise UsageError(f"{flag(name)}: expected a run on sound, this one takes {kind} inputs")
-
-
-def check_anomalies(run: RunFolder, options: PredictOptions) -> None:
-    """Raise UsageError for options that a detector of anomalies does not have."""
-    for name in ("labels", "top", "threshold"):
-        if getattr(options, name) is not None:
-            more = "; its threshold is that of --false-alarm-rate" if name == "threshold" else ""
-            raise UsageError(f"--{name}: expected a run that gives classes or captions, this one gives scores{more}")
-    _check_sound(run, options, ("hop",))
-
-
-def check_objects(run: RunFolder, options: PredictOptions) -> None:
-    """Raise UsageError for options that a detector does not have."""
-    if options.labels is not None:
-        raise UsageError("--labels: expected a run on images and captions, this one has classes of its own")
-    if options.top is not None:
-        raise UsageError("--top: expected a run that gives classes, this one gives objects; use --min-score")
-
-
-def check_numbers(run: RunFolder, options: PredictOptions) -> None:
-    """Raise UsageError for options that a run with numbers or several labels does not have."""
-    for name in ("labels", "top"):
-        if getattr(options, name) is not None:
-            raise UsageError(f"{flag(name)}: expected a run that gives classes, this one gives all of its outputs")
-
-
-def check_masks(run: RunFolder, options: PredictOptions) -> None:
-    """Raise UsageError for options that a run of masks does not have."""
-    for name in ("labels", "top"):
-        if getattr(options, name) is not None:
-            raise UsageError(f"{flag(name)}: expected a run that gives classes of whole examples, this one gives masks")
+def check_options(run: RunFolder, options: PredictOptions) -> None:
+    """Raise UsageError for an option of `zoo.predict` that would change nothing in the answers of a run."""
+    facts, kind = task_facts.of(run.task), run.read_config()["data"]["kind"]
+    for name in sorted({name for row in TASKS.values() for name in row.asked}):
+        value = getattr(options, name)
+        if value is None:
+            continue
+        shown = f"{value:g}" if isinstance(value, float) else ",".join(value) if name == "labels" else value
+        given = f"{flag(name)} {shown}"
+        if name in _KINDS and kind != _KINDS[name][0]:
+            raise UsageError(f"{given}: expected a run on {_KINDS[name][1]}, this one takes {kind} inputs")
+        if name not in facts.asked:
+            taken = [flag(each) for each in facts.asked if each not in _KINDS or kind == _KINDS[each][0]]
+            more = f"; it takes {', '.join(taken)}" if taken else ""
+            if name == "threshold" and "false_alarm_rate" in facts.options:
+                more = "; its threshold is that of --false-alarm-rate"
+            raise UsageError(
+                f"{given}: expected a run that gives {task_facts.asked_of(name)}, this one gives {facts.gives}{more}"
+            )
 
 
 def check_captions(run: RunFolder, options: PredictOptions) -> None:
@@ -83,8 +64,6 @@ def check_captions(run: RunFolder, options: PredictOptions) -> None:
 
 def check_questions(run: RunFolder, options: PredictOptions) -> None:
     """Raise UsageError for texts that are no questions about the entities of a run."""
-    if options.labels is not None:
-        raise UsageError("--labels: expected a run on images and captions, this one gives entities")
     spec, _ = read_spec(run)
     for text in options.inputs:
         question(text, spec)
@@ -149,6 +128,8 @@ def continuation(options: GenerateOptions) -> Sampling | None:
     if search:
         raise UsageError(f"{flag(next(iter(search)))}: expected a run that translates, this one continues texts")
     _check_one_way(options, search, draw)
+    if options.greedy:
+        _check_one_text(options)
     return None if options.greedy else Sampling(**{"temperature": TEMPERATURE} | draw, seed=options.seed)
 
 
@@ -162,8 +143,7 @@ def translation(options: GenerateOptions) -> Beam | Sampling:
     _check_one_way(options, search, draw)
     if draw:
         return Sampling(**draw, seed=options.seed)
-    if options.count is not None and options.count > 1:
-        raise UsageError(f"--count {options.count}: expected 1 for a search, which finds one text; or --temperature")
+    _check_one_text(options)
     return Beam(beams=1) if options.greedy else Beam(**search)
 
 
@@ -183,9 +163,22 @@ def _check_texts(options: GenerateOptions) -> None:
 
 
 def _check_one_way(options: GenerateOptions, search: dict[str, float], draw: dict[str, float]) -> None:
+    if search and options.greedy:
+        name, value = next(iter(search.items()))
+        raise UsageError(
+            f"--greedy and {flag(name)} {value:g}: expected the most probable token at each step or a search, received"
+            " both; leave one out"
+        )
     if (search or options.greedy) and draw:
         other = next(iter(search), "greedy")
         raise UsageError(f"{flag(other)} and {flag(next(iter(draw)))}: expected a search or samples, received both")
+
+
+def _check_one_text(options: GenerateOptions) -> None:
+    """Raise UsageError for several texts of an input where nothing is drawn at random."""
+    if options.count is not None and options.count > 1:
+        way = "--greedy" if options.greedy else "a search"
+        raise UsageError(f"--count {options.count}: expected 1 for {way}, which finds one text; or --temperature")
 
 
 def check_drawing(run: RunFolder, options: GenerateOptions) -> None:
@@ -215,10 +208,7 @@ def picture(run: RunFolder, options: GenerateOptions) -> Path:
 
 
 def check_series(run: RunFolder, options: PredictOptions) -> None:
-    """Raise UsageError for options that forecasts do not have, or inputs that are no tables."""
-    for name in ("labels", "top", "text_column"):
-        if (value := getattr(options, name)) is not None:
-            raise UsageError(f"{flag(name)} {value}: expected with a run that gives classes, this one gives forecasts")
+    """Raise UsageError for inputs that are no tables."""
     for text in options.inputs:
         if not Path(text).is_file() or not tables.is_table(Path(text)):
             what = "a folder" if Path(text).is_dir() else "none" if not Path(text).exists() else "another file"
@@ -226,10 +216,7 @@ def check_series(run: RunFolder, options: PredictOptions) -> None:
 
 
 def check_users(run: RunFolder, options: PredictOptions) -> None:
-    """Raise UsageError for options that recommendations do not have, or users that the run does not know."""
-    for name in ("labels", "text_column"):
-        if (value := getattr(options, name)) is not None:
-            raise UsageError(f"{flag(name)} {value}: expected with a run that gives classes, this one gives items")
+    """Raise UsageError for users that the run does not know."""
     known = read_spec(run)[0].events.users
     for text in options.inputs:
         if text not in known:
