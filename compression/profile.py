@@ -30,12 +30,18 @@ class Options:
         "tflm",
     )
     clock: Hertz | None = option(
-        "clock of the device, for the time of one inference, such as 80MHz (default: the one Vela assumes)",
+        "clock of the device, for the time of one inference on cortex-m7 or ethos-uXX-N, such as 80MHz (default: the"
+        " one that Vela assumes)",
         metavar="HZ",
     )
     compiled: Path | None = option("path for the file that Vela compiles for the accelerator", metavar="FILE")
 
     def __post_init__(self) -> None:
+        if self.clock is not None and self.target not in targets.COUNTED:
+            raise UsageError(
+                f"--clock {self.clock / 1e6:g}MHz: expected together with a target whose cycles are counted, cortex-m7"
+                f" or an accelerator such as {targets.DEFAULT}, received --target {self.target}"
+            )
         if self.compiled is not None and self.target not in targets.NPUS:
             raise UsageError(
                 f"--compiled {self.compiled}: expected together with an accelerator such as --target"

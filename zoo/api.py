@@ -213,7 +213,7 @@ def _predict_model(
     from zoo.guests import prediction
 
     files = [inputs] if isinstance(inputs, (str, Path)) else inputs
-    named = isinstance(files, list | tuple) and all(isinstance(one, (str, Path)) for one in files)
+    named = isinstance(files, list | tuple) and len(files) > 0 and all(isinstance(one, (str, Path)) for one in files)
     words = typed({**options, "top": top}, PredictOptions, "predict")
     asked = PredictOptions(run=Path("model"), inputs=tuple(map(str, files)) if named else (), **words)
     command.check_of_model_file(asked)

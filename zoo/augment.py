@@ -13,8 +13,9 @@ from strategies import backend
 from zoo.config import augmentation
 from zoo.config.catalogue import check_source
 from zoo.config.options import SEEDS, option
-from zoo.config.train_config import TrainConfig
+from zoo.config.train_config import TrainConfig, flag
 from zoo.console import cli
+from zoo.console.errors import UsageError
 from zoo.data import Dataset, load
 
 
@@ -39,7 +40,11 @@ class Options:
 def run(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the recipes and words with their meanings, or the path of the contact sheet."""
     options = Options(**given)
+    augmentation.parse(options.augment)
     if not options.preview:
+        for name in given:
+            if name != "preview":
+                raise UsageError(f"{flag(name)}: expected together with --preview, received without it")
         meanings = {name: " ".join(kind.__doc__.split()) for name, kind in augmentation.WORDS.items()}
         return {"recipes": augmentation.RECIPES, "words": meanings}
     names = ("augment", "dataset", "data", "data_dir", "image_size", "seed")

@@ -27,6 +27,8 @@ Target = Literal[
     "ethos-u85-2048",
     "edgetpu",
 ]
+# Targets for which cycles are simulated or estimated, so that a clock tells the time of an inference.
+COUNTED = ("cortex-m7", *NPUS)
 # The accelerator of receipts, and of a search that does not name one.
 DEFAULT = "ethos-u55-128"
 # Packages of the extra `device`: the interpreter of TFLite Micro, and the compiler for Ethos-U.

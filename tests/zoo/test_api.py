@@ -135,6 +135,11 @@ def test_scores_and_predictions_are_those_of_the_commands(run, images):
     assert [int(label) for label in answers.labels] == logits.argmax(-1).tolist()
     floats = api.predict(str(run.path), x[:6] / 255.0, top=2)
     assert [row["label"] for row in floats] == answers.labels and len(floats.table()) == 12
+    with pytest.raises(UsageError, match="inputs: expected at least one example, received none"):
+        api.predict(run.model, [])
+    np.savez(run.path.parent / "none.npz", x=x[:0])
+    with pytest.raises(UsageError, match="none.npz: expected at least one example, received none in x"):
+        api.predict(run, run.path.parent / "none.npz")
     with pytest.raises(UsageError, match=r"expected float images in \[0, 1\]"):
         api.predict(run, x[:2].astype("float32"))
 

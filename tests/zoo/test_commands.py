@@ -164,6 +164,9 @@ def test_evaluate_uses_the_runs_vocabulary_and_columns(texts, capsys):
     (evaluate, "{run} --label-column nosuch", "--label-column nosuch: expected with a table or recordings with"),
     (evaluate, "{run} --data-dir {place}", "expected with a TFDS set, received with blobs"),
     (evaluate, "{texts} --label-column nosuch", "nosuch"),
+    (augment, "--augment flipp", "did you mean 'flip'"),
+    (augment, "--augment flip", "--augment: expected together with --preview, received without it"),
+    (augment, "--output x.png --epochs 3", ": expected together with --preview, received without it"),
     (listing, "modls", "received 'modls'; did you mean 'models'"),
 ])  # fmt: skip
 def test_mistakes_are_one_sentence(command, words, message, run, texts, npz, place, capsys):

@@ -116,6 +116,7 @@ def _answers(
     means = guessed(model, x, spec, labels or ())
     if data is not None and leaves(data.test.y):
         means = of_model(model, data).outputs
+    _check_asked(means, top, labels)
     known = labels or (data.spec.class_names if data is not None and len(means) == 1 else ())
     values = outputs_of(model, x, spec)
     several = len(means) > 1
@@ -127,20 +128,35 @@ def _answers(
     ]
 
 
+def _check_asked(means: Sequence[Output], top: int, labels: Sequence[str] | None) -> None:
+    """Raise UsageError for names, or a number of answers, of classes that no output gives."""
+    kinds = {output.kind for output in means}
+    if labels and not kinds & {"classes", "binary"}:
+        raise UsageError(f"--labels {','.join(labels)}: expected a model that gives classes, this one gives numbers")
+    if top > 1 and "classes" not in kinds:
+        gives = "no or yes" if "binary" in kinds else "numbers"
+        raise UsageError(f"--top {top}: expected 1 for a model that gives {gives}, which has no classes to rank")
+
+
 def _rows(output: Output, values: np.ndarray, names: Sequence[str], top: int) -> list[dict[str, Any]]:
     """Return label and probability of each example, or its values."""
     if output.kind == "classes" and values.ndim in (2, 3):
-        known = names or [str(i) for i in range(values.shape[-1])]
-        if len(known) != values.shape[-1]:
-            raise UsageError(
-                f"--labels: expected a name for each of {values.shape[-1]} classes that the model tells apart, received"
-                f" {len(known)}"
-            )
+        known = _names(names, values.shape[-1])
         shares = values.astype(np.float64) if output.probabilities else probabilities(values)
         return [ranked(row, known, top) for row in shares]
     if output.kind == "binary":
         yes = values.reshape(-1).astype(np.float64)
         yes = yes if output.probabilities else 1 / (1 + np.exp(-yes))
-        known = names if len(names) == 2 else ("0", "1")
+        known = _names(names, 2)
         return [{"label": known[int(p > 0.5)], "probability": float(max(p, 1 - p))} for p in yes]
     return [{"values": np.asarray(row, np.float64).tolist()} for row in values]
+
+
+def _names(given: Sequence[str], count: int) -> Sequence[str]:
+    """Return a name for each class, by default its index."""
+    known = given or [str(i) for i in range(count)]
+    if len(known) != count:
+        raise UsageError(
+            f"--labels: expected a name for each of {count} classes that the model tells apart, received {len(known)}"
+        )
+    return known

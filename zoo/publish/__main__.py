@@ -11,7 +11,8 @@ from compression.receipts.artifacts import read_receipt
 from zoo.config import task_facts
 from zoo.config.options import option
 from zoo.console import cli
-from zoo.publish import contents, places
+from zoo.console.errors import UsageError, nearest
+from zoo.publish import contents, licenses, places
 from zoo.reports import model_card
 from zoo.runs.folder import RunFolder
 from zoo.system import temporary
@@ -32,6 +33,13 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     """Publish, and return the address, the files, and what was left out."""
     options = Options(**given)
     place = places.parse(options.to or "")
+    if options.private and place.kind != "hf":
+        raise UsageError(f"--private: expected with --to hf:USER/NAME, received with --to {place}")
+    if options.license is not None and options.license not in licenses.KNOWN:
+        cli.say(
+            f"--license {options.license} is written as it is, and is not among the identifiers of Hugging Face, which"
+            f" has other for the rest{nearest(options.license, licenses.KNOWN)}"
+        )
     folder = RunFolder(options.run)
     text, _ = model_card.card(folder, read_receipt)
     with temporary.folder() as place_of_files:

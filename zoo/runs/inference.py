@@ -117,6 +117,8 @@ def _read_one(
         told += ["of its splits the training one alone is read"] if len(splits) > 1 and "train" in splits else []
         if told:
             print(f"INPUT {path}: {', '.join(told)}", file=sys.stderr)
+        if not len(split):
+            raise UsageError(f"INPUT {path}: expected at least one example, received none in x")
         if (kind, split.x.shape[1:]) != (spec.kind, spec.input_shape):
             raise UsageError(
                 f"{path}: expected {spec.kind} inputs of shape {spec.input_shape},"

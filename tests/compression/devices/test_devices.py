@@ -139,6 +139,8 @@ def test_a_compiled_file_is_kept_and_its_time_follows_the_clock(tmp_path, capsys
         (("--target", "ethos-u55-12"), "--target: expected one of tflm, cortex-m7"),
         (("--clock", "0"), "--clock: expected a frequency above 0 such as 80MHz"),
         (("--clock", "80MPH"), "received '80MPH'"),
+        (("--clock", "80MHz"), "--clock 80MHz: expected together with a target whose cycles are counted, cortex-m7"),
+        (("--target", "edgetpu", "--clock", "80MHz"), "received --target edgetpu"),
         (("--compiled", "made.tflite"), "--compiled made.tflite: expected together with an accelerator"),
     ],
 )

@@ -123,7 +123,28 @@ def test_what_the_model_does_not_take_is_one_sentence(folder, monkeypatch):
         api.evaluate("classes.keras", data="bare.npz")
     with pytest.raises(UsageError, match="expected a name for each of 3 classes"):
         api.predict("classes.keras", "x.npz", labels=("a", "b"))
+    with pytest.raises(
+        UsageError, match="expected a name for each of 3 classes that the model tells apart, received 1"
+    ):
+        api.predict("classes.keras", "x.npz", labels="no")
     with pytest.raises(UsageError, match="which come in an .npz file"):
         api.predict("classes.keras", "picture.png", input_range=(0.0, 1.0))
     with pytest.raises(UsageError, match="expected data that it takes"):
         api.predict("classes.keras", "x_two.npz")
+
+
+def test_names_and_answers_that_no_output_has_are_refused():
+    yes = keras.Sequential([keras.Input((12,)), layers.Dense(1, activation="sigmoid")])
+    yes.compile(loss="binary_crossentropy")
+    assert set(api.predict(yes, X, labels=("no", "yes")).labels) <= {"no", "yes"}
+    with pytest.raises(
+        UsageError, match="expected a name for each of 2 classes that the model tells apart, received 3"
+    ):
+        api.predict(yes, X, labels=("a", "b", "c"))
+    with pytest.raises(UsageError, match="--top 2: expected 1 for a model that gives no or yes"):
+        api.predict(yes, X, top=2)
+    numbers = keras.Sequential([keras.Input((12,)), layers.Dense(4)])
+    with pytest.raises(UsageError, match="--labels a,b: expected a model that gives classes, this one gives numbers"):
+        api.predict(numbers, X, labels=("a", "b"))
+    with pytest.raises(UsageError, match="--top 2: expected 1 for a model that gives numbers"):
+        api.predict(numbers, X, top=2)

@@ -189,6 +189,16 @@ def test_mistakes_are_sentences(run, capsys, monkeypatch, to, sentence):
     assert status == 2 and sentence in error
 
 
+def test_a_license_that_the_hub_does_not_know_is_told_and_private_is_for_the_hub(run, tmp_path, capsys):
+    published(run, tmp_path, ("license", "apache-2"))
+    said_to = capsys.readouterr().err
+    assert "--license apache-2 is written as it is, and is not among" in said_to and "mean 'apache-2.0'" in said_to
+    published(run, tmp_path / "second", ("license", "other"))
+    assert "--license" not in capsys.readouterr().err
+    with pytest.raises(UsageError, match="--private: expected with --to hf:USER/NAME, received with --to folder:"):
+        published(run, tmp_path / "third", ("private", True))
+
+
 def test_kaggle_gets_the_same_folder(run, monkeypatch):
     kagglehub = pytest.importorskip("kagglehub")
     seen = {}
