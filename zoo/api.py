@@ -196,7 +196,7 @@ def predict(
     several = isinstance(inputs, Collection) and not isinstance(inputs, np.ndarray | Mapping)
     if several and len(inputs) and all(isinstance(one, (str, Path)) for one in inputs):
         return Predictions(command.run({**given, "inputs": tuple(map(str, inputs))}))
-    x = _examples(inputs, tuple(RunFolder(given["run"]).read_config()["data"]["input_shape"]))
+    x = _examples(inputs, RunFolder(given["run"]).read_config())
     with temporary.folder() as folder:
         path = folder / "inputs.npz"
         np.savez(path, x=x)
@@ -235,13 +235,14 @@ def _callbacks(given: Any) -> list["keras.callbacks.Callback"]:
     return found
 
 
-def _examples(inputs: Any, shape: tuple[int, ...]) -> np.ndarray:
+def _examples(inputs: Any, run: Mapping[str, Any]) -> np.ndarray:
     """Return examples in a form that .npz files have.
 
     Args:
         inputs: Examples as they were given.
-        shape: Shape of one example of the run.
+        run: Configuration of the run, as its folder has it.
     """
+    shape = tuple(run["data"]["input_shape"])
     if isinstance(inputs, Mapping) or hasattr(inputs, "element_spec"):
         raise UsageError(f"inputs: expected an array (examples, ...) for a run, received {type(inputs).__name__}")
     try:
@@ -257,7 +258,8 @@ def _examples(inputs: Any, shape: tuple[int, ...]) -> np.ndarray:
         )
     if not x.size:
         raise UsageError("inputs: expected at least one example, received none")
-    if x.dtype.kind == "f" and x.ndim == 4 and x.size and not (x.min() >= 0 and x.max() <= 1):
+    in_range = x.dtype.kind != "f" or x.ndim != 4 or (x.min() >= 0 and x.max() <= 1)
+    if not in_range and not run.get("own_model"):  # a model of one's own may take pictures in any range
         raise UsageError(f"predict: expected float images in [0, 1] or uint8 ones, received {x.min():g} to {x.max():g}")
     return x
 
