@@ -108,7 +108,7 @@ class Guest:
                 recipe,
                 data={"train": self.train, "test": self.test},
                 output=self.folder / recipe.replace(" ", ""),
-                **(TRAINING if language.parse(recipe).stages else {}),
+                **TRAINING,
             )
         except UsageError as error:
             return {"refused": str(error)}

@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compression.receipts.results import CompressedFile, Inspection, SearchResult, Verification
-from compression.recipes import language
-from compression.recipes.options import check_followed
-from compression.searching import automatic
 from zoo import stock
 from zoo.config.options import changed, typed
 from zoo.config.train_config import TrainConfig
@@ -240,9 +237,7 @@ def _compress_model(
         raise UsageError("compress: expected output beside a Keras model, received none")
     mine |= {"run": opened.path or Path("model"), "recipe": recipe, "output": Path(output)}
     options = command.Options(**mine, sign=None if sign is None else Path(sign))
-    if automatic.parse(recipe) is None:
-        check_followed(language.parse(recipe), changed(TrainConfig(**training)) | changed(options))
-    found = command.carried_out(options, opened)
+    found = command.carried_out(options, opened, changed(TrainConfig(**training)))
     return CompressedFile(found.pop("path"), found)
 
 

@@ -25,7 +25,7 @@ from compression.recipes.options import (
     Nms,
     Reporting,
     StageTraining,
-    check_followed,
+    unfollowed,
 )
 from compression.searching import automatic
 from compression.searching.budget import ON_A_DEVICE
@@ -160,8 +160,16 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     return carried_out(options, chosen)
 
 
-def carried_out(options: Options, chosen: OpenedRun | OpenedModel) -> dict[str, Any]:
-    """Compress what was opened, and return what `run` returns."""
+def carried_out(
+    options: Options, chosen: OpenedRun | OpenedModel, training: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Compress what was opened, and return what `run` returns.
+
+    Args:
+        options: Options of the command.
+        chosen: Run or model.
+        training: Further options of training that were given.
+    """
     loaded = None
     if wanted := automatic.parse(options.recipe):
         cli.say(_opening(options, None, chosen))
@@ -170,7 +178,8 @@ def carried_out(options: Options, chosen: OpenedRun | OpenedModel) -> dict[str, 
         options = dataclasses.replace(options, recipe=str(recipe), bare=True)  # as the files that were compared
     else:
         recipe = language.parse(options.recipe)
-        check_followed(recipe, changed(options))
+        if told := unfollowed(recipe, changed(options) | (training or {})):
+            cli.say(told)
     _check_skip_worst(options, recipe)
     folder = source.output_of(chosen, options.output)
     key = signing.private_key(options.sign) if options.sign else None

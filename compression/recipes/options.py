@@ -9,7 +9,6 @@ from zoo.config.groups import Capabilities, Optimisation, StrategyOptions
 from zoo.config.options import option, under
 from zoo.config.run_options import MODEL_FILE
 from zoo.config.train_config import TrainConfig, flag
-from zoo.console.errors import UsageError
 from zoo.guests.model import BATCH_SIZE
 
 Nms = Literal["host", "file"]
@@ -109,24 +108,20 @@ class Reporting:
     verbose: bool = False
 
 
-def check_followed(recipe: Recipe, given: Mapping[str, Any]) -> None:
-    """Raise UsageError for an option that a recipe does not follow, because it neither trains nor takes examples.
+def unfollowed(recipe: Recipe, given: Mapping[str, Any]) -> str:
+    """Return which options have no effect because a recipe neither trains nor takes examples; empty if all have one.
 
     Args:
         recipe: Recipe of words, which `auto` is not.
         given: Options that differ from their defaults, by name.
     """
     if recipe.stages:
-        return
-    for name, value in given.items():
-        if name in _OF_TRAINING:
-            raise UsageError(
-                f"{flag(name)} {value}: expected a recipe that trains, such as 'prune(0.5) + {recipe.precision}',"
-                f" received {str(recipe)!r}, which does not"
-            )
-        chooses = name == "calibration" or (name == "seed" and not given.get("skip_worst"))
-        if chooses and not recipe.takes_examples:
-            raise UsageError(
-                f"{flag(name)} {value}: expected a recipe that takes training examples, such as int8, received"
-                f" {str(recipe)!r}, which takes none"
-            )
+        return ""
+    training = [name for name in given if name in _OF_TRAINING]
+    chosen = [n for n in given if n == "calibration" or (n == "seed" and not given.get("skip_worst"))]
+    found = [(training, "does not train")] + ([] if recipe.takes_examples else [(chosen, "takes no examples")])
+    return "; ".join(
+        f"{recipe} {why}: {', '.join(map(flag, names))} {'have' if len(names) > 1 else 'has'} no effect"
+        for names, why in found
+        if names
+    )

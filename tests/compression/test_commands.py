@@ -120,17 +120,6 @@ def test_export_as_a_saved_model(image_run, tmp_path, capsys):
         (compress, ["RUN", "--input-size", "30,30"], ["--input-size", "together with --uint8-input"]),
         (compress, ["RUN", "--uint8-input", "--input-size", "30"], ["HEIGHT,WIDTH", "received 30"]),
         (compress, ["RUN", "--recipe", "float16", "--skip-worst", "1"], ["--skip-worst", "float16"]),
-        (
-            compress,
-            ["RUN", "--recipe", "dynamic", "--calibration", "3", "--seed", "7"],
-            ["--calibration 3: expected a recipe that takes training examples", "received 'dynamic', which takes none"],
-        ),
-        (compress, ["RUN", "--recipe", "int4(rounding=nearest)", "--seed", "7"], ["--seed 7: expected a recipe that"]),
-        (
-            compress,
-            ["RUN", "--recipe", "int8", "--strategy", "mirrored"],
-            ["--strategy mirrored: expected a recipe that trains, such as 'prune(0.5) + int8', received 'int8'"],
-        ),
         (compress, ["RUN", "--recipes", "int8"], ["'--recipes'", "did you mean '--recipe'"]),
         (compress, ["absent"], ["absent", "expected the folder of a run"]),
         (sensitivity, ["RUN", "--recipe", "float16"], ["dynamic, int8 or int4"]),
