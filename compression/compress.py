@@ -32,7 +32,6 @@ from compression.searching.budget import ON_A_DEVICE
 from compression.searching.worker import TRAINING, SearchInputs
 from strategies import backend
 from zoo.config import privacy
-from zoo.config.groups import strategy
 from zoo.config.options import SEEDS, changed, option
 from zoo.config.run_options import ModelData
 from zoo.config.sampling import Beam
@@ -106,7 +105,6 @@ class Options(ModelTraining, ModelData):
                 f"--strategy {self.strategy}: recipes are trained and files exported on TensorFlow; expected none,"
                 " one_device, mirrored or multi_worker, received one of JAX"
             )
-        strategy.check_used(self)
         if self.output is not None and self.output.suffix == ".tflite":
             raise UsageError(
                 f"--output: expected a folder, which gets a file named after the recipe, received {self.output}"

@@ -67,8 +67,6 @@ def test_options_of_functions_are_typed():
 UNUSED = [
     ({"beta_1": 0.5, "optimizer": "sgd"}, "--beta-1 0.5: expected with --optimizer adamw, received sgd"),
     ({"beta_1": 0.5, "model": "kg_embedding"}, "--beta-1 0.5: expected with --optimizer adamw, received adagrad"),
-    ({"virtual_devices": 2}, "--virtual-devices 2: expected --strategy mirrored or .*, received none"),
-    ({"virtual_devices": 2, "strategy": "one_device"}, "--virtual-devices 2: .*, received one_device"),
     ({"model_devices": 4, "strategy": "mirrored"}, "--model-devices 4: expected --strategy model_parallel, received"),
     ({"worker_timeout": 3}, "--worker-timeout 3: expected --strategy multi_worker, received none"),
     ({"shard": "files"}, "--shard files: expected --strategy multi_worker, received none"),

@@ -8,7 +8,6 @@ from zoo.console.errors import UsageError
 
 # Options that some strategies alone use.
 _USED_BY = {
-    "virtual_devices": ("mirrored", "data_parallel", "model_parallel"),
     "model_devices": ("model_parallel",),
     "shard": ("multi_worker",),
     "worker_timeout": ("multi_worker",),
