@@ -116,7 +116,8 @@ def _orientation(image: Image.Image) -> int:
 
 def _unpacked(image: Image.Image) -> str:
     """Return how Pillow will unpack the pixels of a picture that is not yet decoded, such as RGB;16B."""
-    described = image.tile[0][3] if image.tile else ""
+    tile = getattr(image, "tile", None)  # a picture made in memory has none
+    described = tile[0][3] if tile else ""
     return str(described[0] if isinstance(described, tuple) else described)
 
 
