@@ -50,8 +50,8 @@ def train(
 
     Args:
         model: Name from `python -m zoo.list models`; or a Keras model that gives logits, or a function that returns one
-            and is called inside the strategy's scope. It is trained by the loss of the task, whatever it was compiled
-            with.
+            and is called inside the strategy's scope. It is trained by the loss of the task; one that was compiled with
+            another loss is refused.
         data: Path of one's own data, as `--data` takes it; or `(x, y)`, `((x_train, y_train), (x_test, y_test))`, a
             `Dataset` or a finite, batched `tf.data.Dataset` of (x, y). Arrays are kept in runs/data, where other
             commands find them.

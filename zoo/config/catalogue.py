@@ -5,6 +5,7 @@ Standard library only, so that a misspelt name is answered at once.
 
 import importlib.util
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,21 @@ def check_source(config: TrainConfig) -> None:
     _check_options(config, task, facts)
     if facts.check_data and config.data is not None and not is_address(config.data):
         task_facts.resolved(facts.check_data)(config)
+
+
+def check_validation(config: TrainConfig, splits: Collection[str], column: str = "") -> None:
+    """Raise UsageError for `--validation-data` beside data that have a validation split themselves.
+
+    Args:
+        config: Names both.
+        splits: Splits of the data.
+        column: Column that names the split of each row; empty without one.
+    """
+    if config.validation_data is not None and "validation" in splits:
+        raise UsageError(
+            f"--validation-data {config.validation_data}: expected data without a validation split, received"
+            f" {config.data_name}, which has one{f' in column {column!r}' if column else ''}; leave one of the two out"
+        )
 
 
 def _check_recordings(option: str, path: Path) -> None:

@@ -20,7 +20,7 @@ NAMES = "classes.txt"
 COLOUR_FILES = ("colors.txt", "colours.txt", "labelmap.txt", "class_dict.csv")
 # Names of a class whose pixels are ignored.
 _VOID = ("void", "ignore", "ignored", "unlabeled", "unlabelled")
-# Names of the two classes of masks that have 0 and 255 alone.
+# Names of the two classes of masks that have only 0 and 255.
 BINARY = ("background", "foreground")
 SPLITS = ("train", "training", "val", "valid", "validation", "test", "testing")
 

@@ -77,11 +77,11 @@ def check_apart(name: str, values: np.ndarray) -> None:
         raise UsageError(f"{name}: expected numbers within float32, received {largest[beyond][0]:.12g}")
     few_steps = width < FEW_STEPS * np.spacing(largest.astype(np.float32))
     for column in np.flatnonzero(few_steps & (width > NOISE * largest)):
-        found = np.unique(columns[:, column])
-        if 2 * (kept := len(np.unique(found.astype(np.float32)))) <= len(found):
+        different, kept = _told_apart(columns[:, column])
+        if 2 * kept <= different:
             where = f" in column {column}" if values.ndim > 1 else ""
             raise UsageError(
-                f"{name}: expected numbers that float32 tells apart, received {len(found):,} different ones from"
+                f"{name}: expected numbers that float32 tells apart, received {different:,} different ones from"
                 f" {low[column]:.12g} to {high[column]:.12g}{where}, of which it keeps {kept:,}; subtract their mean"
             )
 
@@ -92,10 +92,16 @@ def tells_apart(values: np.ndarray) -> bool:
     Args:
         values: Finite numbers within float32, (examples,) float64.
     """
-    found = np.unique(values)
-    if len(found) < 2 or found[-1] - found[0] <= NOISE * np.abs(found).max():
+    if len(values) < 2 or np.ptp(values) <= NOISE * np.abs(values).max():
         return True
-    return 2 * len(np.unique(found.astype(np.float32))) > len(found)
+    different, kept = _told_apart(values)
+    return 2 * kept > different
+
+
+def _told_apart(values: np.ndarray) -> tuple[int, int]:
+    """Return how many different numbers there are, and how many of them are different as float32."""
+    found = np.unique(values)
+    return len(found), len(np.unique(found.astype(np.float32)))
 
 
 def as_pixels(name: str, pictures: Mapping[str, np.ndarray], tally: Tally) -> dict[str, np.ndarray]:
@@ -125,7 +131,7 @@ def as_pixels(name: str, pictures: Mapping[str, np.ndarray], tally: Tally) -> di
     found = {array: _as_bytes(f"{name}: {array}", x, tally) for array, x in pictures.items()}
     if max(int(x.max(initial=0)) for x in found.values()) == 1:
         raise UsageError(
-            f"{name}: expected pixels from 0 to 255, received whole numbers of 0 and 1 alone, so that all would be"
+            f"{name}: expected pixels from 0 to 255, received only 0 and 1, so that all would be"
             " black; store them as booleans, or features as floats"
         )
     return found
@@ -277,7 +283,7 @@ def tell_odd_names(class_names: Sequence[str], tally: Tally) -> None:
         tally: Takes the notes.
     """
     for what, key in (
-        ("differ in upper and lower case alone", str.casefold),
+        ("differ only in upper and lower case", str.casefold),
         ("are the same number", lambda name: float(name) if NUMBER.fullmatch(name) else name),
     ):
         first, *_ = Counter(map(key, class_names)).most_common(1) or [("", 0)]

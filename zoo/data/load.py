@@ -14,7 +14,6 @@ from zoo.data.dataset import Dataset, DataSpec
 from zoo.data.digests import SPLITS
 from zoo.data.reading import Tally
 from zoo.data.sources import tfds
-from zoo.data.splits import GIVEN
 from zoo.data.tabular import header
 from zoo.data.taken import Taken
 from zoo.data.text import Vocabulary
@@ -97,7 +96,7 @@ def load(
     data = task_facts.resolved(task_facts.of(catalogue.task_of(config)).source)(config, taken)
     if like is None:
         check_effects(config, data)
-        _tell_unused(config, taken.tally)
+        _tell_unused(config, data, taken.tally)
         if data.spec.kind == "image" and not own_model:
             each = {split: getattr(data, split).x for split in SPLITS}
             floats = {name: x for name, x in each.items() if isinstance(x, np.ndarray) and x.dtype.kind == "f"}
@@ -136,10 +135,10 @@ def check_effects(config: TrainConfig, data: Dataset, names: Collection[str] = t
             )
 
 
-def _tell_unused(config: TrainConfig, tally: Tally) -> None:
-    """Note a share for a split that was given and not drawn."""
+def _tell_unused(config: TrainConfig, data: Dataset, tally: Tally) -> None:
+    """Note a share of a split that was asked for and not drawn; how a split was made says the share."""
     for split in ("validation", "test"):
-        share, made = getattr(config, f"{split}_split"), tally.made.get(split)
-        given = made is None or made.startswith("folder ") or made == GIVEN
-        if given and share != getattr(TrainConfig, f"{split}_split"):
+        share, made = getattr(config, f"{split}_split"), tally.made.get(split, "")
+        drawn = f"{100 * share:.3g} %" in made or f"{share:.0%}" in made or data.spec.kind in ("series", "events")
+        if share != getattr(TrainConfig, f"{split}_split") and not drawn:
             tally.notes.append(f"--{split}-split {share:g} is not used: the {split} examples are given")

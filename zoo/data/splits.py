@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo.config import catalogue
 from zoo.config.task_facts import SPLITS
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError
@@ -39,15 +40,6 @@ def by_column(values: Sequence[str], tally: Tally) -> dict[str, np.ndarray] | No
         return None
     tally.notes.append(f"the splits are those of column {COLUMN!r}")
     return found
-
-
-def check_validation(config: TrainConfig, splits: Mapping[str, object]) -> None:
-    """Raise UsageError for `--validation-data` beside data that have a validation split themselves."""
-    if config.validation_data is not None and "validation" in splits:
-        raise UsageError(
-            f"--validation-data {config.validation_data}: expected data without validation rows, column {COLUMN!r} of"
-            f" {config.data.name} names some"
-        )
 
 
 def hold_out_indices(count: int, share: float, what: str) -> tuple[np.ndarray, np.ndarray]:
@@ -114,14 +106,12 @@ def set_validation(splits: dict[str, Any], given: Mapping[str, Any], config: Tra
     Raises:
         UsageError: The data have validation examples of their own, or the validation data have several splits.
     """
-    option = f"--validation-data {config.validation_data}"
-    if "validation" in splits:
-        raise UsageError(
-            f"{option}: expected data without a validation split, received {config.data_name}, which has one; leave one"
-            " of the two out"
-        )
+    catalogue.check_validation(config, splits)
     if len(given) > 1:
-        raise UsageError(f"{option}: expected the examples of one split, received {', '.join(given)}; give one of them")
+        raise UsageError(
+            f"--validation-data {config.validation_data}: expected the examples of one split, received"
+            f" {', '.join(given)}; give one of them"
+        )
     (splits["validation"],) = given.values()
     tally.made["validation"] = GIVEN
 

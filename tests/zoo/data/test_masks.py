@@ -260,7 +260,7 @@ def test_255_is_the_second_of_two_named_classes_if_there_is_no_1(names, kind, tm
     (tmp_path / "classes.txt").write_text(names)
     data = read(tmp_path)
     assert data.reading.classes == {"sky": 6, "cat": 6} and set(np.unique(data.train.y)) == {0, 1}
-    assert "masks have 0 and 255 alone: sky and cat" in data.reading.warning()
+    assert "masks have only 0 and 255: sky and cat" in data.reading.warning()
     (tmp_path / "classes.txt").unlink()
     again = load(TrainConfig(model="unet", data=tmp_path), like=data.spec)
     np.testing.assert_array_equal(again.train.y, data.train.y)

@@ -97,7 +97,7 @@ def test_classes_that_differ_in_case_alone_are_told_of(tmp_path):
     (tmp_path / "a.csv").write_text(
         "text,label\n" + "".join(f"{t},{'Pos' if y == 'pos' else 'pos'}\n" for t, y in ROWS)
     )
-    assert read(tmp_path / "a.csv").reading.notes == ("the classes 'Pos', 'pos' differ in upper and lower case alone",)
+    assert read(tmp_path / "a.csv").reading.notes == ("the classes 'Pos', 'pos' differ only in upper and lower case",)
 
 
 @pytest.mark.parametrize("model", ["lstm", "tabular"])
@@ -107,7 +107,7 @@ def test_classes_that_may_be_missing_labels_or_one_class_are_told_of(model, tmp_
     (tmp_path / "a.csv").write_text("\n".join(["text,label", *lines]))
     notes = read(tmp_path / "a.csv", model=model, task="classification", label_column="label").reading.notes
     assert "'NA' counts as a class; leave it out if it is a missing label" in notes
-    assert "the classes 'Yes', 'yes' differ in upper and lower case alone" in notes
+    assert "the classes 'Yes', 'yes' differ only in upper and lower case" in notes
 
 
 def test_numbers_as_labels_of_objects_are_one_class(tmp_path):

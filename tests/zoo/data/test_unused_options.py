@@ -62,6 +62,8 @@ def test_a_share_of_a_split_that_is_given_is_told(folder):
     notes = read("cnn", folder / "pictures", test_split=0.4).reading.notes
     assert "--test-split 0.4 is not used: the test examples are given" in notes
     assert not any("--validation-split" in note for note in notes)
+    embedded = load(TrainConfig(model="kg_embedding", dataset="family", test_split=0.4).resolved())
+    assert "--test-split 0.4 is not used: the test examples are given" in embedded.reading.notes
     drawn = read("simplenet", folder / "vectors.npz", test_split=0.4)
     assert len(drawn.test) == 24 and not any("--test-split" in note for note in drawn.reading.notes)
 
@@ -71,6 +73,15 @@ def test_validation_data_beside_a_validation_split_are_refused(folder, tmp_path)
     refused = r"--validation-data \S*: expected data without a validation split, received pictures, which has one"
     with pytest.raises(UsageError, match=refused):
         read("cnn", folder / "pictures", validation_data=tmp_path / "more")
+
+
+def test_validation_data_beside_a_validation_table_are_refused(tmp_path):
+    rows = "a,y\n" + "".join(f"{i},{2 * i}\n" for i in range(40))
+    for name in ("set/train.csv", "set/validation.csv", "more.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(rows)
+    with pytest.raises(UsageError, match="expected data without a validation split, received set, which has one"):
+        read("tabular", tmp_path / "set", target_column=("y",), validation_data=tmp_path / "more.csv")
 
 
 def test_validation_data_of_several_splits_are_refused(folder):

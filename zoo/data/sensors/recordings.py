@@ -20,6 +20,7 @@ from zoo.data.series.times import clock_of
 from zoo.data.sources.folders import SPLITS, class_name
 from zoo.data.tabular import header
 from zoo.data.tabular.table import Table, read
+from zoo.system.files import is_hidden
 
 ARRAYS = ".npz"
 # Longest run of missing values that is filled by a straight line, in samples.
@@ -143,7 +144,7 @@ def _files(path: Path, tally: Tally) -> list[tuple[Path, str, str]]:
             raise UsageError(f"{path}: expected recordings in a table that ends in {header.ENDINGS}, or in {ARRAYS}")
         return [(path, "", "all")]
     found, others = [], 0
-    folders = [part for part in sorted(path.iterdir()) if part.is_dir() and not part.name.startswith(".")]
+    folders = [part for part in sorted(path.iterdir()) if part.is_dir() and not is_hidden(part.name)]
     named = {part: SPLITS.get(part.name.lower()) for part in folders}
     splits = {part: split for part, split in named.items() if split} if "train" in named.values() else {}
     if splits and len(splits) < len(folders):
@@ -152,7 +153,7 @@ def _files(path: Path, tally: Tally) -> list[tuple[Path, str, str]]:
     for root, split in splits.items() or [(path, "all")]:
         for file in sorted(part for part in root.rglob("*") if part.is_file()):
             inside = file.relative_to(root).parts
-            if any(part.startswith(".") for part in inside):
+            if any(is_hidden(part) for part in inside):
                 continue
             if not is_readable(file):
                 others += 1

@@ -14,7 +14,7 @@ from zoo.console.errors import UsageError
 from zoo.data.dataset import Captions, Dataset, DataSpec, Split
 from zoo.data.reading import Tally, drawn
 from zoo.data.sources import classes, tables
-from zoo.data.splits import COLUMN, by_column, check_validation, hold_out_indices
+from zoo.data.splits import COLUMN, by_column, hold_out_indices
 from zoo.data.stored import keeping
 from zoo.data.stored.column import Column
 from zoo.data.stored.decoders import Pictures
@@ -92,7 +92,7 @@ def of_table(config: TrainConfig, taken: Taken) -> Dataset:
     like = taken.like
     tables_of = _read_table(config, config.data, taken.tally)
     if config.validation_data is not None:
-        check_validation(config, tables_of)
+        catalogue.check_validation(config, tables_of, COLUMN)
         (tables_of["validation"],) = _read_table(config, config.validation_data, taken.tally, parted=False).values()
     # Captions that differ only in case or white space are the same; the first spelling is kept.
     places: dict[str, int] = {}

@@ -323,8 +323,8 @@ def _check_classes(name: str, splits: dict, class_names: tuple[str, ...], num_cl
     others = {s: np.unique(part.y) for s, part in splits.items() if part is not train}
     if empty and (used := [s for s, y in others.items() if class_names.index(empty[0]) in y]):
         raise UsageError(
-            f"{name}: expected the classes of train in every split, received {empty[0]!r} in {used[0]}, which train has"
-            " not"
+            f"{name}: expected the classes of train in every split, received {empty[0]!r} in {used[0]}, which train"
+            " does not have"
         )
     if empty:
         raise UsageError(

@@ -227,7 +227,7 @@ def _folders(path: Path, medium: Medium) -> list[Path]:
 
 def _holds_any(path: Path, medium: Medium) -> bool:
     """Return whether an example lies directly in a folder."""
-    return any(_is_one(p, medium) for p in _entries(path) if not p.name.startswith(".") and not p.is_dir())
+    return any(_is_one(p, medium) for p in _entries(path) if not is_hidden(p.name) and not p.is_dir())
 
 
 def _is_one(entry: os.DirEntry, medium: Medium) -> bool:
@@ -258,7 +258,7 @@ def _examples(folder: str, seen: set[tuple[int, int]], found: Listing) -> Iterat
             else:
                 seen.add(key)
                 yield from _examples(entry.path, seen, found)
-        elif entry.name.startswith("."):
+        elif is_hidden(entry.name):
             found.left_out["hidden"] += 1
         elif _is_one(entry, found.medium):
             yield entry.path
@@ -278,7 +278,7 @@ def _entries(folder: Path | str) -> list[os.DirEntry]:
 def _count_loose(folder: Path, found: Listing) -> None:
     """Count the files that lie beside the folders of classes or splits."""
     for entry in _entries(folder):
-        if entry.name.startswith(".") or entry.is_dir():
+        if is_hidden(entry.name) or entry.is_dir():
             continue
         if _is_one(entry, found.medium):
             found.left_out["outside the folders of classes"] += 1
@@ -320,7 +320,7 @@ def split_files(path: Path, suffixes: Collection[str], tally: Tally) -> dict[str
         if split:
             named[split] = file
     others = [file.name for file in files if file not in named.values()] if "train" in named else []
-    others += [p.name for p in sorted(path.iterdir()) if p.is_file() and p not in files and p.name[0] != "."]
+    others += [p.name for p in sorted(path.iterdir()) if p.is_file() and p not in files and not is_hidden(p.name)]
     if others:
         first = named.get("train", next(iter(files)))
         tally.notes.append(f"{few(others)} beside {first.name} {'is' if len(others) == 1 else 'are'} not read")
@@ -329,7 +329,7 @@ def split_files(path: Path, suffixes: Collection[str], tally: Tally) -> dict[str
 
 def visible_files(path: Path, suffixes: Collection[str]) -> list[Path]:
     """Return the files of a folder with one of some suffixes, sorted, without hidden ones."""
-    return sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith("."))
+    return sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes and not is_hidden(p.name))
 
 
 def pictures_below(folder: Path) -> list[Path]:
@@ -345,7 +345,7 @@ def pictures_below(folder: Path) -> list[Path]:
             continue
         seen.add(key)
         for entry in _entries(path):
-            if entry.name.startswith("."):
+            if is_hidden(entry.name):
                 continue
             if entry.is_dir():
                 left.append(Path(entry))

@@ -17,7 +17,7 @@ from zoo.data.reading import Tally
 from zoo.data.sensors import recordings, windows
 from zoo.data.sound import formats
 from zoo.data.sources import arrays, embedded, folders, records, tables, tfds
-from zoo.data.splits import COLUMN, by_column, check_validation
+from zoo.data.splits import COLUMN, by_column
 from zoo.data.stored import grouping, media
 from zoo.data.stored.files import Files
 from zoo.data.tabular import header, listed, rows, table
@@ -214,7 +214,7 @@ def _by_column(config: TrainConfig, whole: Split, values: list[str], tally: Tall
     parts = by_column(values, tally)
     if parts is None:
         return {"all": whole}
-    check_validation(config, parts)
+    catalogue.check_validation(config, parts, COLUMN)
     return {split: whole.take(indices) for split, indices in parts.items()}
 
 

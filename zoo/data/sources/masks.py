@@ -232,12 +232,12 @@ def _coding(root: Path, name: str, facts: dict[str, list[_Facts]], like: DataSpe
     if written is not None:
         if numbers == [0, IGNORED] and written.numbers == (0, 1) and not written.colours:
             written = Coding(written.names, (0, IGNORED))
-            tally.notes.append(f"masks have 0 and 255 alone: {written.names[0]} and {written.names[1]}")
+            tally.notes.append(f"masks have only 0 and 255: {written.names[0]} and {written.names[1]}")
     elif like is not None:
         written = _as_of_run(like, numbers)
     elif set(numbers) == {0, IGNORED}:
         written = Coding(BINARY, (0, IGNORED))
-        tally.notes.append(f"masks have 0 and 255 alone: {BINARY[0]} and {BINARY[1]}")
+        tally.notes.append(f"masks have only 0 and 255: {BINARY[0]} and {BINARY[1]}")
     else:
         values = tuple(number for number in numbers if number != IGNORED)
         written = Coding(tuple(map(str, values)), values)

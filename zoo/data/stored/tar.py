@@ -18,6 +18,7 @@ from zoo.data.sources.folders import SUFFIXES
 from zoo.data.stored import places
 from zoo.data.stored.row import Row
 from zoo.data.stored.spans import Spans
+from zoo.system.files import is_hidden
 
 BLOCK = 512  # an archive ends with blocks of zeros (POSIX.1-1988, ustar)
 LABELS = ("cls", "json/label", "json/cls", "txt")
@@ -49,7 +50,7 @@ def _groups(stream) -> Iterator[tuple[str, dict[str, tarfile.TarInfo]]]:  # noqa
                 if member.offset_data + member.size > size:
                     raise ValueError(f"the archive is cut within {member.name}")
                 folder, _, base = member.name.rpartition("/")
-                if not member.isreg() or base.startswith("."):
+                if not member.isreg() or is_hidden(base):
                     continue
                 name, _, ending = base.partition(".")
                 key = f"{folder}/{name}" if folder else name

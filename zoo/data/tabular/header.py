@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
+from zoo.config import catalogue
 from zoo.config.task_facts import COLUMNS, COMPRESSED, SPLITS, TABLES, ending_of_table
 from zoo.config.train_config import TrainConfig, flag
 from zoo.console.documents import from_json
@@ -86,6 +87,7 @@ def in_folder(folder: Path) -> dict[str, Path]:
 def tables_of(config: TrainConfig) -> dict[str, Path]:
     """Return the tables of a training by split: "all" for a single one, and that of --validation-data."""
     found = in_folder(config.data) if config.data.is_dir() else {"all": config.data}
+    catalogue.check_validation(config, found)
     return found | ({"validation": config.validation_data} if config.validation_data else {})
 
 

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from zoo.config import catalogue
 from zoo.config.task_facts import ending_of_table
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import UsageError, few, nearest
 from zoo.console.figures import size
 from zoo.data.dataset import Split
 from zoo.data.reading import Tally
-from zoo.data.splits import COLUMN, by_column, check_validation, held_out
+from zoo.data.splits import COLUMN, by_column, held_out
 from zoo.data.splits import kept as kept_splits
 from zoo.data.stored import grouping, keeping
 from zoo.data.stored.column import Column
@@ -26,6 +27,7 @@ from zoo.data.tabular.kinds import Form
 from zoo.data.tabular.stored import StoredTable
 from zoo.data.tabular.table import Table, read
 from zoo.data.taken import Taken
+from zoo.system.files import is_hidden
 
 # Name that pandas gives the index of a frame in a Parquet file.
 INDEX = re.compile(r"__index_level_\d+__")
@@ -138,7 +140,7 @@ def with_splits(config: TrainConfig, tables: Mapping[str, Table], tally: Tally) 
     found = by_column(whole.texts(COLUMN).tolist(), tally)
     if found is None:
         return dict(tables)
-    check_validation(config, found)
+    catalogue.check_validation(config, found, COLUMN)
     columns = {name: values for name, values in whole.columns.items() if name != COLUMN}
     rest = dataclasses.replace(whole, columns=columns)
     return {split: rest.take(indices) for split, indices in found.items()} | {
@@ -150,7 +152,8 @@ def tell_tables(path: Path, tally: Tally) -> None:
     """Note the tables of a folder that are none of its splits."""
     if path.is_dir():
         splits = header.in_folder(path).values()
-        others = [p.name for p in sorted(path.iterdir()) if header.is_table(p) and p not in splits and p.name[0] != "."]
+        tables = [each for each in sorted(path.iterdir()) if header.is_table(each) and not is_hidden(each.name)]
+        others = [each.name for each in tables if each not in splits]
         if others:
             tally.notes.append(
                 f"{few(others)} of {path.name} are no splits and are not read; name them test or validation"

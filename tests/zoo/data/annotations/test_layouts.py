@@ -188,7 +188,7 @@ def test_faults_are_named_where_they_leave_no_objects(tmp_path):
 def test_classes_that_differ_in_case_alone_are_told(tmp_path):
     pictures.voc(tmp_path / "voc")
     _altered(tmp_path / "voc", lambda text: _objects(text, (1, 1, 20, 20)).replace("disc", "Disc", 1))
-    assert "the classes 'Disc', 'disc' differ in upper and lower case alone" in read(tmp_path / "voc").reading.warning()
+    assert "the classes 'Disc', 'disc' differ only in upper and lower case" in read(tmp_path / "voc").reading.warning()
 
 
 def test_validation_data_are_one_split_beside_data_without_their_own(folders, tmp_path):

@@ -242,7 +242,10 @@ def test_other_columns_of_that_name_are_columns(save):
 
 def test_two_validation_splits_are_refused(save):
     path = save(columns() | {"split": PARTS * (ROWS // 6)})
-    assert "column 'split' of t.csv names some" in refusal(path, validation_data=save(columns(), "v.csv"))
+    refused = refusal(path, validation_data=save(columns(), "v.csv"))
+    assert (
+        "without a validation split, received t, which has one in column 'split'; leave one of the two out" in refused
+    )
 
 
 def test_splits_of_numbers_of_texts(save):
