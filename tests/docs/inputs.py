@@ -11,7 +11,7 @@ from scipy.io import wavfile
 
 from tests.conftest import blobs
 from tests.zoo.data.annotations.pictures import voc
-from tests.zoo.data.test_stored import example, write_tar, write_tfrecord
+from tests.zoo.data.test_records import example, write_tar, write_tfrecord
 
 SIDE = 28
 TEST_DIGITS = 360  # examples of the test split of the embedded digits, which groups.csv describes
