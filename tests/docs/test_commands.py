@@ -25,7 +25,7 @@ GUIDES = sorted(name for name in PAGES if name == "README.md" or name.startswith
 PARSED_ONLY = {
     r"TFDS_DIR|/mnist\b|tiny_shakespeare|--dataset cifar10": "reads a set of TFDS, which may have to be downloaded",
     r"--pretrained |zoo\.fetch": "reads weights that have to be downloaded",
-    r"gs://": "reads a bucket, which has to be reached; tests/zoo/data/test_stored.py reads one in memory",
+    r"gs://": "reads a bucket, which has to be reached; tests/zoo/data/test_records.py reads one in memory",
     r"hub_": "reads a preset of KerasHub, which may have to be downloaded",
     r"tpu_check": "needs the TPU's compiler, the extra `tpu-check`",
     r"zoo\.demo": "serves until Ctrl-C, and npm fetches LiteRT.js; tests/docs/test_tutorial.py starts it",
