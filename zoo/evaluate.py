@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import itertools
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from strategies import backend
 from zoo.config import task_facts
 from zoo.config.catalogue import check_source
 from zoo.config.options import option
+from zoo.config.records import is_address
 from zoo.config.run_options import ModelData
 from zoo.config.train_config import TrainConfig
 from zoo.console import cli
@@ -117,7 +120,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
         result |= {"groups": rows, "gaps": groups.gaps(rows)}
         groups.write(folder.groups_file, data.spec.name, measured_as, rows)
     place = options.output or folder.path / "evaluations"
-    return _told(data.spec.name, task.name, measured_as, result, place)
+    return _told(data.spec.name, _source(config.data, data), task.name, measured_as, result, place)
 
 
 def _seen(folder: RunFolder, data: "Dataset", split: str, measured_as: str) -> dict[str, int]:
@@ -148,7 +151,7 @@ def measured(opened: guest.OpenedModel, options: Options) -> dict[str, Any]:
         raise UsageError(f"{data.spec.name}: expected labels to measure against, the {options.split} split has none")
     result, shown = of_model(model, data).measure(model, data, options.split)
     result |= tasks.kept(shown)
-    return _told(data.spec.name, data.spec.task, options.split, result, options.output)
+    return _told(data.spec.name, _source(options.data, data), data.spec.task, options.split, result, options.output)
 
 
 def _listened(folder: RunFolder, options: Options, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,20 +170,41 @@ def _listened(folder: RunFolder, options: Options, data: Mapping[str, Any]) -> d
     truth = listening.read_events(options.events, files, spec.class_names) if options.events else {}
     result = listening.measured(folder.load_model(), spec, files, truth, options.hop)
     place = options.output or folder.path / "evaluations"
-    path = place / f"{options.recordings.stem}-recordings.json"
+    result = {"source": str(options.recordings.resolve()), **result}
+    path = _written(result, place, options.recordings.stem, "recordings")
+    return {"data": options.recordings.name, "task": folder.task, **result, "path": path}
+
+
+def _source(path: Path | None, data: "Dataset") -> str:
+    """Return the place of own data, or the name of a set."""
+    if path is None:
+        return data.spec.name
+    return str(path if is_address(path) else path.resolve())
+
+
+def _told(data: str, source: str, task: str, split: str, result: dict[str, Any], place: Path | None) -> dict[str, Any]:
+    """Write the scores into a folder, if there is one, and return them with what they are of."""
+    result = {"data": data, "source": source, "task": task, "split": split, **result}
+    return {**result, "path": place and _written(result, place, data, split)}
+
+
+def _written(result: dict[str, Any], place: Path, name: str, split: str) -> str:
+    """Write scores over earlier ones of the same source, never over those of another, and return their path."""
+    for number in itertools.count(1):
+        path = place / f"{name}{f'-{number}' if number > 1 else ''}-{split}.json"
+        if not path.exists() or _source_of(path) == result["source"]:
+            break
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, result)
-    return {"data": options.recordings.name, "task": folder.task, **result, "path": str(path)}
+    return str(path)
 
 
-def _told(data: str, task: str, split: str, result: dict[str, Any], place: Path | None) -> dict[str, Any]:
-    """Write the scores into a folder, if there is one, and return them with what they are of."""
-    path, result = None, {"data": data, "task": task, "split": split, **result}
-    if place is not None:
-        path = place / f"{data}-{split}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, result)
-    return {**result, "path": path and str(path)}
+def _source_of(path: Path) -> str | None:
+    """Return the source that a file of scores names, None if it names none."""
+    try:
+        return json.loads(path.read_text()).get("source")
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def _attributes(options: Options, data: Mapping[str, Any]) -> dict[str, list[str]] | None:

@@ -1,6 +1,8 @@
 """One test a command: run `main` as a user would, on small data."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -143,7 +145,20 @@ def test_evaluate_names_a_whole_file_and_says_what_was_trained_on(run, npz, caps
     kept = [json.loads((run / "evaluations" / f"blobs-{split}.json").read_text()) for split in ("test", "all")]
     assert [(each["split"], each["examples"]) for each in kept] == [("test", test["examples"]), ("all", 120)]
     assert evaluate.main([str(run), "--data", str(npz)]) == 0
-    assert capsys.readouterr().out.splitlines()[0] == "blobs, all data, 120 examples"
+    out = capsys.readouterr().out.splitlines()
+    assert (out[0], out[-1]) == ("blobs, all data, 120 examples", whole["path"])
+
+
+def test_scores_of_another_file_of_the_same_name_are_kept_beside_the_first(run, npz, tmp_path, capsys):
+    other = tmp_path / npz.name
+    shutil.copy(npz, other)
+    paths = []
+    for file in (npz, other, npz, other):
+        assert evaluate.main([str(run), "--data", str(file), "--output", str(tmp_path / "scores")]) == 0
+        paths.append(Path(capsys.readouterr().out.splitlines()[-1]))
+    assert [path.name for path in paths] == ["blobs-all.json", "blobs-2-all.json"] * 2
+    assert json.loads(paths[0].read_text())["source"] == str(npz.resolve())
+    assert json.loads(paths[1].read_text())["source"] == str(other.resolve())
 
 
 def test_evaluate_uses_the_runs_vocabulary_and_columns(texts, capsys):

@@ -142,7 +142,11 @@ class Anomaly(Task):
             if long:
                 rows += [row for text in texts for row in listened(model, Path(text), spec, options.hop)]
                 continue
-            names, x = read_inputs(list(texts), spec, None, "", stored)
+            texts = list(texts)
+            if spec.kind == "sound":
+                for text in texts:
+                    listening.tell_short(text, options)
+            names, x = read_inputs(texts, spec, None, "", stored)
             found = errors(model, Split(x, np.zeros(len(x), np.int32)))
             rows += [{"input": name, "score": float(error)} for name, error in zip(names, found, strict=True)]
         return [

@@ -150,6 +150,7 @@ class Classification(Task):
             if path.suffix.lower() != ".npz" and listening.is_long(path, spec):
                 yield from listening.answers(model, path, spec, options.hop, options.threshold)
                 continue
+            listening.tell_short(text, options)
             names, x = read_inputs([text], spec, None, "")
             p = probabilities(logits_of(model, Split(x, x[:, :0])))
             for name, row in zip(names, p, strict=True):

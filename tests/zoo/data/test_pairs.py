@@ -231,3 +231,14 @@ def test_the_direction_and_the_test_split_are_chosen(data_dir):
 def test_tfds_sets_that_are_no_pairs_are_refused(changes, message, data_dir):
     with pytest.raises(UsageError, match=message):
         load(config(**{"dataset": "multi30k", "data_dir": data_dir} | changes))
+
+
+@pytest.mark.parametrize("name", ["pairs.csv", "pairs.jsonl", "pairs.tsv"])
+def test_a_column_of_splits_is_followed_and_told(tmp_path, name):
+    rows = [(*pair, ("train", "train", "test", "dev")[i % 4]) for i, pair in enumerate(PAIRS)]
+    path = write_pairs(tmp_path / name, rows, ("source", "target", "split"))
+    found = load(config(data=path, task="translation", vocabulary_size=300))
+    assert [found.references[split] for split in ("train", "validation", "test")] == [
+        [target for _, target, split in rows if split == named] for named in ("train", "dev", "test")
+    ]
+    assert "the splits are those of column 'split'" in found.reading.notes

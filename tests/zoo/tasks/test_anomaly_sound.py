@@ -149,8 +149,11 @@ def test_recordings_are_judged_clip_by_clip_to_their_end(run, place, capsys):
     assert [row["label"] for row in rows] == ["normal", "anomalous", "normal", "normal", "anomalous"]
     clip = Split(whole[None, RATE // 2 : RATE], np.zeros(1, np.int32))
     assert rows[1]["score"] == pytest.approx(anomaly.errors(run.model, clip)[0], rel=1e-5)
-    assert predict.main([*words[:2], "--hop", "0.25", "--json"]) == 0
-    assert len(json.loads(capsys.readouterr().out)) == 6
+    assert predict.main([*words, "--hop", "0.25", "--json"]) == 0
+    told = capsys.readouterr()
+    assert len(json.loads(told.out)) == 6 + 1
+    assert f"{words[2]}: it is not longer than two clips and has one answer for each clip; not used: --hop" in told.err
+    assert f"{words[1]}: it is not longer" not in told.err
     assert predict.main([*words, "--threshold", "0.5"]) == 2
     assert "its threshold is that of --false-alarm-rate" in capsys.readouterr().err
 

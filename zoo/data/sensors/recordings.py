@@ -4,6 +4,7 @@ A file holds one recording or several. A new one begins where the group changes,
 for classes, where the label changes.
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,15 @@ ARRAYS = ".npz"
 FILLED = 3
 # Step of time, in steps of the recording, from which there is a gap; and largest difference of two rates.
 GAP, SAME_RATE = 1.5, 0.02
+# Units of time in seconds, and the words in the name of a column that mean them.
+UNITS = {
+    "seconds": (1, ("s", "sec", "secs", "second", "seconds")),
+    "milliseconds": (1e-3, ("ms", "msec", "msecs", "millis", "millisecond", "milliseconds")),
+    "microseconds": (1e-6, ("us", "usec", "usecs", "micros", "microsecond", "microseconds")),
+    "nanoseconds": (1e-9, ("ns", "nsec", "nsecs", "nanos", "nanosecond", "nanoseconds")),
+}
+# Numbers from which times are counted from 1970 in smaller units: in seconds, these are years after 5138.
+SINCE_1970 = {"nanoseconds": 1e17, "microseconds": 1e14, "milliseconds": 1e11}
 
 
 @dataclass(frozen=True)
@@ -124,7 +134,8 @@ def read_all(config: TrainConfig, path: Path, tally: Tally, by_label: bool = Tru
     used = (*choice.columns, choice.label, choice.group, choice.time)
     tally.notes += [f"{note}{f' (in {count:,} files)' if count > 1 else ''}" for note, count in notes.items()
                     if "column" not in note or any(repr(name) in note for name in used if name)]  # fmt: skip
-    times = [_times(table, choice) for table in tables]
+    unit = _unit(tables, choice.time)
+    times = [_times(table, choice.time, unit) for table in tables]
     steps = [_step(seconds) for seconds in times]
     wanted = _common_step(config, steps)
     counts, found = _Counts(), []
@@ -133,7 +144,7 @@ def read_all(config: TrainConfig, path: Path, tally: Tally, by_label: bool = Tru
     ):
         name = file.relative_to(path).as_posix() if path.is_dir() else file.name
         found += _cut(name, number, table, choice, (label, split), (seconds, step, wanted), by_label, counts)
-    breaks = _tell(counts, wanted, choice, tally)
+    breaks = _tell(counts, wanted, choice.time, unit, tally)
     return Read(found, choice.columns, 1 / wanted if wanted else 0.0, breaks)
 
 
@@ -233,23 +244,44 @@ def _chosen(config: TrainConfig, tables: Sequence[Table], by_folder: bool, tally
     return _Choice(given, label, group, time)
 
 
-def _times(table: Table, choice: _Choice) -> np.ndarray | None:
-    """Return the time of each row in seconds (or in the unit of the column), None without a column of it.
+def _unit(tables: Sequence[Table], column: str | None) -> str:
+    """Return the unit of a column of numbers that are times, by its name or its size; "" for dates and without one."""
+    if column is None or any(table.kind(column) == "times" for table in tables):
+        return ""
+    words = re.findall("[a-z]+", re.sub("(?<=[a-z])(?=[A-Z])", " ", column).lower())
+    named = [unit for unit, (_, meant) in UNITS.items() if set(words) & set(meant)]
+    if len(named) == 1:
+        return named[0]
+    least = min((np.nanmin(_ticks(table, column)) for table in tables if len(table)), default=0)
+    return next((unit for unit, size in SINCE_1970.items() if least >= size), "seconds")
+
+
+def _times(table: Table, column: str | None, unit: str) -> np.ndarray | None:
+    """Return the time of each row in seconds, None without a column of it.
 
     Raises:
         UsageError: A row without its time.
     """
-    if choice.time is None:
+    if column is None:
         return None
-    if missing := int(table.missing(choice.time).sum()):
-        line = table.lines[int(table.missing(choice.time).argmax())]
+    if missing := int(table.missing(column).sum()):
+        line = table.lines[int(table.missing(column).argmax())]
         raise UsageError(
-            f"{table.path}, line {line}: expected a time in every row, column {choice.time!r} lacks {missing:,} of"
+            f"{table.path}, line {line}: expected a time in every row, column {column!r} lacks {missing:,} of"
             f" {len(table):,}"
         )
-    if table.kind(choice.time) == "times":
-        return table.times(choice.time).astype("datetime64[us]").astype(np.int64) / 1e6
-    return table.numbers(choice.time)
+    if table.kind(column) == "times":
+        return table.times(column).astype("datetime64[us]").astype(np.int64) / 1e6
+    ticks = _ticks(table, column)
+    return (ticks - ticks[:1]) * UNITS[unit][0]
+
+
+def _ticks(table: Table, column: str) -> np.ndarray:
+    """Return a column of numbers; nanoseconds since 1970, which float64 does not hold, as int64."""
+    texts = table.texts(column) if table.kind(column) == "texts" else ()
+    if len(texts) and all(text.isdigit() and int(text) < 2**63 for text in texts):
+        return np.array([int(text) for text in texts], np.int64)
+    return table.numbers(column)
 
 
 def _step(seconds: np.ndarray | None) -> float:
@@ -370,22 +402,24 @@ def _filled(values: np.ndarray, counts: _Counts) -> np.ndarray:
     return values
 
 
-def _tell(counts: _Counts, wanted: float, choice: _Choice, tally: Tally) -> tuple[str, ...]:
+def _tell(counts: _Counts, wanted: float, column: str | None, unit: str, tally: Tally) -> tuple[str, ...]:
     """Add to the tally what was found in all files together, and return the notes on where recordings end."""
-    unit = f"of {choice.time!r}"
     ends = {
-        f"gaps in time, the longest of {counts.longest_gap:g} {unit}; no window is across one": counts.gaps,
-        f"times that go back {unit}; a new recording begins there": counts.back,
+        f"gaps in time {column!r}, the longest of {counts.longest_gap:g} s; no window is across one": counts.gaps,
+        f"times {column!r} that go back; a new recording begins there": counts.back,
     }
     breaks = tuple(f"{count:,} {what}" for what, count in ends.items() if count)
     tally.notes += breaks
     if counts.repeated:
         tally.notes.append(
-            f"{counts.repeated:,} rows that repeat the time of the row before, which are left out {unit}"
+            f"{counts.repeated:,} rows that repeat the time {column!r} of the row before, which are left out"
         )
-    tally.changed[f"recordings at other rates brought to steps of {wanted:g}"] += counts.others
+    tally.changed[f"recordings at other rates brought to steps of {wanted:g} s"] += counts.others
     tally.changed[f"missing values in runs of up to {FILLED} filled by straight lines"] += counts.filled
-    if choice.time is None:
+    if unit:
+        rate = f"{1 / wanted:,.6g} samples in a second" if wanted else "a single sample"
+        tally.notes.append(f"times {column!r} are taken for {unit}: {rate}")
+    if column is None:
         rate = f"{1 / wanted:g} evenly spaced samples in a second" if wanted else "evenly spaced samples"
         tally.notes.append(f"rows are taken for {rate} (--time-column names a column of time)")
     return breaks

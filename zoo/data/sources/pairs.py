@@ -12,7 +12,7 @@ from zoo.console.errors import UsageError
 from zoo.data.dataset import Dataset, DataSpec, Split
 from zoo.data.reading import Tally, drawn
 from zoo.data.sources import embedded, tables, tfds
-from zoo.data.splits import hold_out_indices, set_validation
+from zoo.data.splits import COLUMN, by_column, hold_out_indices, set_validation
 from zoo.data.taken import Taken
 from zoo.data.text import Vocabulary, padded
 
@@ -89,7 +89,8 @@ def _read(config: TrainConfig, tally: Tally) -> dict[str, Columns]:
     """Return the texts of each split, with a single split "all" if the data has no splits."""
     if config.data is not None:
         sides, options = (config.source, config.target), {"skip_bad": config.skip_bad, "tally": tally}
-        splits = {"all": tables.read_pairs(config.data, *sides, **options)}
+        columns = tables.read_pairs(config.data, *sides, **options, also=COLUMN)
+        splits = _by_column(columns[:2], [] if COLUMN in sides else columns[2:], tally)
         if config.validation_data is not None:
             set_validation(splits, {"all": tables.read_pairs(config.validation_data, *sides, **options)}, config, tally)
         return splits
@@ -103,6 +104,14 @@ def _read(config: TrainConfig, tally: Tally) -> dict[str, Columns]:
         test_split_name=config.test_split_name,
         tally=tally,
     )
+
+
+def _by_column(texts: Columns, splits: Columns, tally: Tally) -> dict[str, Columns]:
+    """Return the pairs of a table by split, if a column of it names the splits; otherwise as "all"."""
+    parts = by_column(splits[0], tally) if splits else None
+    if parts is None:
+        return {"all": texts}
+    return {split: [[column[i] for i in rows] for column in texts] for split, rows in parts.items()}
 
 
 def _held_out(config: TrainConfig, splits: dict[str, Columns], tally: Tally) -> dict[str, Columns]:

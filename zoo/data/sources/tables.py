@@ -94,7 +94,13 @@ def _joined(name: str, value: object, tally: Tally) -> object:
 
 
 def read_pairs(
-    path: Path, source: str | None, target: str | None, *, skip_bad: bool = False, tally: Tally | None = None
+    path: Path,
+    source: str | None,
+    target: str | None,
+    *,
+    skip_bad: bool = False,
+    tally: Tally | None = None,
+    also: str | None = None,
 ) -> list[list[str]]:
     """Read the source and the target texts of a table.
 
@@ -105,9 +111,10 @@ def read_pairs(
         target: Column of the target texts; None for target.
         skip_bad: Whether to leave out lines with an empty text.
         tally: Takes the lines that are left out.
+        also: As for `read_columns`.
 
     Returns:
-        Source texts and target texts.
+        Source texts and target texts; and the values of `also`, if it is not None and the file has a header.
 
     Raises:
         UsageError: As for `read_columns`, or if a line does not have two texts.
@@ -117,7 +124,7 @@ def read_pairs(
         if not {"source", "target"} <= set(lines[0].rstrip("\r").split("\t")):
             return _first_two(path, lines)
     sides = (source or "source", target or "target")
-    return read_columns(path, *sides, lists=sides, skip_bad=skip_bad, tally=tally)
+    return read_columns(path, *sides, lists=sides, skip_bad=skip_bad, tally=tally, also=also)
 
 
 def _first_two(path: Path, lines: list[str]) -> list[list[str]]:

@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from zoo.config.run_options import PredictOptions
 from zoo.console.errors import UsageError
 from zoo.data import DataSpec, Split
 from zoo.data.sound import clips, formats
@@ -62,6 +63,21 @@ def is_long(path: Path, spec: DataSpec) -> bool:
         return formats.header(path).seconds > LONG * spec.input_shape[0] / spec.rate
     except formats.Unreadable as error:
         raise UsageError(f"{path}: expected a file of sound, and it cannot be read: {error}") from None
+
+
+def tell_short(text: str, options: PredictOptions) -> None:
+    """Tell which options do not matter for a file that is no longer than two clips of the run.
+
+    Args:
+        text: File.
+        options: Options of `zoo.predict`.
+    """
+    if given := [f"--{name}" for name in ("hop", "threshold") if getattr(options, name) is not None]:
+        print(
+            f"INPUT {text}: it is not longer than two clips and has one answer for each clip; not used:"
+            f" {', '.join(given)}",
+            file=sys.stderr,
+        )
 
 
 def heard(model: keras.Model, path: Path, spec: DataSpec, hop: float | None) -> tuple[np.ndarray, float, float]:

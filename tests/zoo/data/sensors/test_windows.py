@@ -42,7 +42,8 @@ def test_a_recording_ends_where_the_label_the_group_or_the_time_does(tmp_path):
     assert [recording.group for recording in found.recordings] == ["p", "p", "p", "q"]
     assert found.rate == 1.0
     (gap,) = [note for note in tally.notes if "gap" in note]
-    assert gap.startswith("1 gaps in time, the longest of 15 of 'time'")
+    assert gap.startswith("1 gaps in time 'time', the longest of 15 s")
+    assert "times 'time' are taken for seconds: 1 samples in a second" in tally.notes
 
 
 def test_other_rates_are_resampled_on_straight_lines_and_told(tmp_path):
@@ -56,7 +57,28 @@ def test_other_rates_are_resampled_on_straight_lines_and_told(tmp_path):
     assert found.rate == pytest.approx(10)
     np.testing.assert_allclose(found.recordings[2].values[:, 0], np.arange(7), atol=1e-6)
     assert found.recordings[2].labels.tolist() == ["y"] * 7
-    assert tally.changed["recordings at other rates brought to steps of 0.1"] == 1
+    assert tally.changed["recordings at other rates brought to steps of 0.1 s"] == 1
+
+
+@pytest.mark.parametrize(
+    ("column", "times", "unit"),
+    [
+        ("time_ms", 20 * np.arange(8), "milliseconds"),
+        ("Time (us)", 20_000 * np.arange(8), "microseconds"),
+        ("timeMillis", 20 * np.arange(8), "milliseconds"),
+        ("time", 1_764_600_000_000 + 20 * np.arange(8), "milliseconds"),
+        ("t", 1_764_600_000_000_000_000 + 20_000_000 * np.arange(8), "nanoseconds"),
+        ("seconds_elapsed", np.arange(8) / 50, "seconds"),
+        ("time", np.arange(8) / 50, "seconds"),
+        ("msec from us", np.arange(8) / 50, "seconds"),
+    ],
+)
+def test_the_unit_of_time_is_that_of_its_name_or_its_size_and_is_told(tmp_path, column, times, unit):
+    path = write(tmp_path / "t.csv", {column: times, "v": range(8), "label": ["x"] * 8})
+    tally = Tally()
+    found = read(path, tally, time_column=column, label_column="label")
+    assert found.rate == pytest.approx(50, rel=1e-5)
+    assert f"times {column!r} are taken for {unit}: 50 samples in a second" in tally.notes
 
 
 def test_a_lower_rate_averages_so_that_fast_waves_do_not_appear_as_slow_ones(tmp_path):
@@ -223,6 +245,6 @@ def test_times_that_are_not_in_order_are_the_reason_that_no_recording_is_long_en
     time = np.random.default_rng(0).permutation(40)
     path = write(tmp_path / "t.csv", {"time": time, "a": range(40), "label": ["x"] * 20 + ["y"] * 20})
     with pytest.raises(
-        UsageError, match=r"--window 12: expected at most the . samples .* \d+ times that go back of 'time'"
+        UsageError, match=r"--window 12: expected at most the . samples .* \d+ times 'time' that go back"
     ):
         load(config(path, time_column="time", window=12))
