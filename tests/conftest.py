@@ -11,19 +11,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from strategies import backend
+
+# Before the conftest.py of a folder imports Keras: in this process TensorFlow must have the kernels of the commands.
+backend.start()
 ROOT = Path(__file__).parent.parent
 # Real sets for the tests that need them; skipped with a reason where the folder is absent.
 DATA_DIR = Path(os.environ.get("ZOO_TEST_DATA", ROOT.parent / "shared" / "data" / "tensorflow_datasets"))
 
 
 def pytest_configure(config):
-    from strategies import backend
     from zoo.system import temporary
 
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         # nohup ignores it, and children would inherit that; a handler of ours is not inherited.
         signal.signal(signal.SIGHUP, lambda number, frame: None)
-    backend.start()
     temporary.sweep_system()
     import tensorflow as tf
 
