@@ -60,7 +60,7 @@ def stopped_and_continued(config, output, steps):
 
 
 def test_a_moving_average_equals_numpy(config):
-    config = dataclasses.replace(config, average="ema(0.8)")
+    config = dataclasses.replace(config, average="ema(0.8)", checkpoint_every=1)
     seen = Weights()
     train(config, callbacks=[seen], verbose=False)
     expected = seen.steps[0]

@@ -117,7 +117,7 @@ def test_noise_has_the_standard_deviation_of_the_paper():
         [
             step(private, model, x, y, present, generator(b"key", "noise", i).standard_normal(count, np.float32))
             - still
-            for i in range(25)
+            for i in range(60)
         ]
     )
     expected = 1.2 * 0.5 / 8
