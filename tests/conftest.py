@@ -34,9 +34,16 @@ def pytest_configure(config):
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _private_cache(tmp_path_factory):
+    """One cache for tests and fixtures of modules: a model that a fixture trained is known, and not tried again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ZOO_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        yield
+
+
 @pytest.fixture(autouse=True)
-def _private_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("ZOO_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+def _private_temporary_folder(tmp_path_factory, monkeypatch):
     # A command would tell what processes that other tests killed have left in the system's folder.
     monkeypatch.setenv("TMPDIR", str(tmp_path_factory.mktemp("temporary")))
 

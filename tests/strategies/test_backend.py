@@ -15,11 +15,13 @@ def test_what_keras_only_looks_for_is_not_imported_and_can_be_afterwards(tmp_pat
     assert run_module("-c", STARTED + code, cwd=tmp_path, check=0).stdout.splitlines() == ["", "tensorflow"]
 
 
+@pytest.mark.slow
 def test_what_is_imported_already_stays(tmp_path):
     code = "import sklearn; before = sklearn; " + STARTED + "print(sys.modules['sklearn'] is before)"
     assert run_module("-c", code, cwd=tmp_path, check=0).stdout == "True\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("enabled", [True, False])
 def test_what_is_imported_is_not_searched_for_garbage_and_what_comes_after_is(tmp_path, enabled):
     code = f"import gc; gc.{'enable' if enabled else 'disable'}(); " + STARTED
@@ -28,6 +30,7 @@ def test_what_is_imported_is_not_searched_for_garbage_and_what_comes_after_is(tm
     assert run_module("-c", code, cwd=tmp_path, check=0).stdout.split() == [str(enabled), "True", "True"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", ["tensorflow", "jax"])
 def test_the_environment_says_what_keras_runs_on(tmp_path, monkeypatch, asked):
     monkeypatch.setenv("KERAS_BACKEND", asked)

@@ -58,7 +58,7 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "LSTM")) for n in LAYERS])
 def test_layers_of_two_replicas_draw_what_one_device_draws(name, mirrored, float64):
     x = np.random.default_rng(0).normal(size=(6, 5, 3))
 

@@ -151,6 +151,7 @@ def test_gradients_are_clipped_as_a_whole(mirrored):
     assert step_length(mirrored, True, global_clipnorm=0.5) == pytest.approx(0.5, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_keras_still_clips_each_replicas_share(mirrored):
     """Fail once Keras is repaired: then remove `_clip_after_all_reduce` from strategies/keras_fit.py."""
     assert step_length(mirrored, False, global_clipnorm=0.5) == pytest.approx(1.0, abs=1e-5)

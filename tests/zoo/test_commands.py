@@ -31,7 +31,7 @@ def npz(place):
 def run(npz, place):
     """The folder of a run that has learned the blobs."""
     words = (
-        f"--model cnn --data {npz} --epochs 4 --set filters=6,6,6 --learning-rate 0.01 --batch-size 8"
+        f"--model simplenet --data {npz} --epochs 4 --set units=16 --learning-rate 0.01 --batch-size 8"
         f" --output {place}/run"
     )
     assert train.main(words.split()) == 0
@@ -71,9 +71,10 @@ def test_train_json_is_one_object(npz, place, capsys):
 
 def test_train_chooses_a_free_folder_under_runs(npz, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    for expected in ("runs/small-blobs", "runs/small-blobs-2"):
-        assert train.main(["--model", "small", "--data", str(npz), "--epochs", "1"]) == 0
-        assert capsys.readouterr().out.splitlines()[-1] == expected
+    (tmp_path / "runs" / "small-blobs").mkdir(parents=True)
+    (tmp_path / "runs" / "small-blobs" / "mine").touch()
+    assert train.main(["--model", "small", "--data", str(npz), "--epochs", "1"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "runs/small-blobs-2"
 
 
 def test_evaluate_repeats_the_runs_own_test_numbers(run, capsys):

@@ -90,7 +90,10 @@ def test_pgd_of_a_softmax_regression_in_plain_numpy():
 
 
 @pytest.mark.filterwarnings("ignore:PyTorch not found")
-@pytest.mark.parametrize("ours", [FGSM(0.1, start="clean"), PGD(0.1, 0.03, "clean", steps=10)])
+@pytest.mark.parametrize(
+    "ours",
+    [pytest.param(FGSM(0.1, start="clean"), marks=pytest.mark.slow), PGD(0.1, 0.03, "clean", steps=10)],
+)
 def test_examples_are_those_of_the_adversarial_robustness_toolbox(ours):
     from art.attacks.evasion import FastGradientMethod, ProjectedGradientDescentNumpy
     from art.estimators.classification import TensorFlowV2Classifier
@@ -309,6 +312,7 @@ def trained(tmp_path_factory):
     return folder / "run"
 
 
+@pytest.mark.slow
 def test_what_was_trained_under_attack_withstands_it(trained, tmp_path, capsys):
     """Use classes whose bands differ by 0.5 from the rest, which no change of 0.2 can hide."""
     options = {**DENSE, "epochs": 12, "learning_rate": 1e-2, "adversarial": "pgd(0.15, steps=3)"}

@@ -84,7 +84,7 @@ def test_evaluation_sees_every_example_once_in_order():
     np.testing.assert_allclose(np.concatenate([x for x, _ in batches])[:, 0] * 255, np.arange(23), atol=1e-4)
 
 
-@pytest.mark.parametrize("tail", [1, 2, 3])
+@pytest.mark.parametrize("tail", [*(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2)), 3])
 def test_an_uneven_tail_is_evaluated_alike_on_two_replicas(tail, mirrored):
     import keras
 

@@ -304,6 +304,7 @@ def test_arrays_are_made_once_and_then_read(tmp_path):
     assert len(made) == 2
 
 
+@pytest.mark.slow
 def test_mnist_is_read_whole(data_dir):
     data = load(config(model="cnn", dataset="mnist", data_dir=data_dir, validation_split=0.0))
     # Published counts of each label.

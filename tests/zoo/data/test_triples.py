@@ -171,6 +171,7 @@ def test_what_a_table_is_for_is_the_models_to_say(tmp_path):
     assert catalogue.task_of(TrainConfig(model="lstm", data=path, task="link_prediction")) == "link_prediction"
 
 
+@pytest.mark.slow
 def test_wordnet_is_read_whole(data_dir):
     data = load(config(dataset="wordnet/WN18RR", data_dir=data_dir))
     assert [len(split) // 2 for split in (data.train, data.validation, data.test)] == [86_835, 3_034, 3_134]

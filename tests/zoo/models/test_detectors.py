@@ -41,7 +41,7 @@ def test_each_prior_has_a_box_and_a_score_for_each_class(name):
     assert float(tf.reduce_mean(tf.sigmoid(outputs["scores"]))) < 0.05  # rare before training
 
 
-@names
+@pytest.mark.parametrize("name", ["detector", pytest.param("ssd", marks=pytest.mark.slow)])
 def test_every_variable_gets_a_gradient(name):
     model = make(name)
     priors = type(model).priors(SHAPE, **model.get_config())
@@ -57,7 +57,7 @@ def test_every_variable_gets_a_gradient(name):
     assert sum(bool(np.any(np.asarray(gradient))) for gradient in gradients) > 0.9 * len(gradients)
 
 
-@names
+@pytest.mark.parametrize("name", ["detector", pytest.param("ssd", marks=pytest.mark.slow)])
 def test_saves_and_loads_with_other_arguments(name, tmp_path):
     model = make(name)
     config = model.get_config()
@@ -70,7 +70,7 @@ def test_saves_and_loads_with_other_arguments(name, tmp_path):
         np.testing.assert_array_equal(loaded(x)[key], value)
 
 
-@names
+@pytest.mark.parametrize("name", [pytest.param("detector", marks=pytest.mark.slow), "ssd"])
 def test_narrower_convolutions_are_part_of_the_configuration(name):
     model = make(name)
     widths = list(model.usual_widths)

@@ -98,7 +98,7 @@ def slopes(model, images, classes, step=1e-6):
     return total
 
 
-@pytest.mark.parametrize("kind", ["r1", "gradient_penalty"])
+@pytest.mark.parametrize("kind", [pytest.param("r1", marks=pytest.mark.slow), "gradient_penalty"])
 def test_penalties_are_the_slope_by_finite_differences(kind):
     model = made(**SMOOTH, **({"r1": 3.0} if kind == "r1" else {"loss": "wasserstein", "gradient_penalty": 4.0}))
     images, codes, mix = batch(model)

@@ -122,7 +122,10 @@ def test_parameter_table_is_complete():
     assert list(PARAMETERS) == CLASSIFIERS
 
 
-@names
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in SMALL and name != "ds_cnn")) for name in CLASSIFIERS],
+)
 def test_parameter_count_is_exact(name):
     count = {"num_classes": 10} if name in ("ds_cnn", "tc_resnet", "streaming_wakeword") else {}
     assert make(name, small=False, **count).count_params() == PARAMETERS[name]
@@ -135,7 +138,7 @@ def test_logits_have_one_column_a_class_in_float32(name):
     assert y.dtype == tf.float32
 
 
-@classes
+@some("resnet", "lstm", "transformer", "tcn")
 def test_bfloat16_is_computed_in_and_saved_while_weights_and_logits_stay_float32(name, tmp_path):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
@@ -173,8 +176,7 @@ def test_every_variable_gets_a_gradient(name):
         assert np.any(np.asarray(gradient) != 0), variable.path
 
 
-# self_attention and transformer share their blocks, so the default run tests one of the two and the slow run both.
-@some("self_attention", "ds_cnn")
+@some("simplenet", "cnn", "resnet", "ds_cnn", "lstm", "self_attention", "transformer", "tcn")
 def test_overfits_one_small_batch(name):
     model = make(name)
     x, y = images(12), np.arange(12) % 10
@@ -186,7 +188,7 @@ def test_overfits_one_small_batch(name):
     assert loss < 0.1
 
 
-@classes
+@some("resnet")
 def test_saves_and_loads_with_other_arguments(name, tmp_path):
     arguments = OTHER_ARGUMENTS[name]
     model = make(name, **arguments)
@@ -207,7 +209,7 @@ def test_other_arguments_differ_from_the_defaults():
         assert all(known[k].default != value for k, value in arguments.items())
 
 
-@some("transformer", "ds_cnn")
+@some("resnet", "ds_cnn", "cnn", "lstm", "self_attention", "transformer", "tcn")
 def test_train_step_compiles_under_xla_with_static_shapes(name):
     model = make(name)
 

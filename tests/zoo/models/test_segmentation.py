@@ -53,6 +53,7 @@ def test_lraspp_reads_the_blocks_of_its_backbone(backbone):
     assert {block.depthwise.conv.dilation_rate for block in coarse.blocks} == {(1, 1)}
 
 
+@pytest.mark.slow
 def test_the_blocks_of_lraspp_are_those_of_the_classifier():
     """Without dilation they compute what the classifier does before its last convolution."""
     masks = LRASPP(3, "mobilenet_v2", alpha=0.35, filters=8, output_stride=32)
@@ -75,7 +76,7 @@ def test_the_blocks_of_lraspp_are_those_of_the_classifier():
     "model",
     [
         UNet(3, filters=2, depth=1, up="resize", dropout=0.1, widths=(1, 2, 3, 4, 2, 3, 2)),
-        LRASPP(3, "mobilenet_v3", size="large", alpha=0.25, filters=8, output_stride=32, first_stride=1, std=(0.3,)),
+        LRASPP(3, "mobilenet_v3", size="small", alpha=0.25, filters=8, output_stride=32, first_stride=1, std=(0.3,)),
     ],
     ids=lambda model: model.name,
 )
@@ -100,6 +101,7 @@ def test_narrower_layers_are_recorded():
         UNet(2, depth=1, widths=(1, 2))
 
 
+@pytest.mark.slow
 def test_trained_features_of_a_classifier_are_taken(tmp_path):
     theirs = keras.applications.MobileNetV2(weights=None, alpha=0.35, input_shape=(64, 64, 3), classes=7)
     theirs.save(tmp_path / "theirs.keras")

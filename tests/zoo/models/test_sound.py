@@ -90,7 +90,7 @@ def test_the_peak_of_a_clip_does_not_matter_unless_its_level_is_kept():
     assert np.isfinite(SoundFeatures("mfcc", RATE)(np.zeros((1, RATE), "float32"))).all()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [pytest.param(k, marks=[pytest.mark.slow] * (k != "pcen")) for k in KINDS])
 def test_a_file_of_common_operators_has_the_same_values(kind, tmp_path):
     from ai_edge_litert.interpreter import Interpreter
 
@@ -110,7 +110,7 @@ def test_a_file_of_common_operators_has_the_same_values(kind, tmp_path):
     np.testing.assert_allclose(file.get_tensor(file.get_output_details()[0]["index"]), model(x), atol=1e-4)
 
 
-@pytest.mark.parametrize("make", [DSCNN, TCResNet])
+@pytest.mark.parametrize("make", [DSCNN, pytest.param(TCResNet, marks=pytest.mark.slow)])
 def test_a_model_takes_samples_or_pictures_of_sound_and_is_saved_with_its_front_end(make, tmp_path):
     options = {"num_classes": 3, "rate": RATE, "features": "logmel", "mels": 20, "hop_ms": 10.0, "level": "none"}
     options |= {"frame_ms": 25.0, "coefficients": 7, "highest_hz": 3000.0}

@@ -21,6 +21,9 @@ LENGTH = 9  # room in the caches, more than any target needs
 norms = pytest.mark.parametrize("norm", ["pre", "post"])
 # Each option with both values, but not every combination.
 options = pytest.mark.parametrize(("norm", "position"), [("pre", "sinusoidal"), ("post", "learned")])
+slow_options = pytest.mark.parametrize(
+    ("norm", "position"), [pytest.param("pre", "sinusoidal", marks=pytest.mark.slow), ("post", "learned")]
+)
 
 
 def ids(vocabulary, time, padding=0, seed=0):
@@ -244,7 +247,7 @@ def test_one_table_embeds_source_and_target_and_scores():
     np.testing.assert_allclose(model((source, target)), np_transformer(model, source, target), atol=2e-5)
 
 
-@options
+@slow_options
 def test_decoding_step_by_step_gives_the_logits_of_the_whole_target(norm, position):
     model = seq2seq(LENGTH, norm=norm, position=position)
     source, target = ids(SOURCE_WORDS, SOURCE, 2), ids(TARGET_WORDS, TARGET, 1)
@@ -258,7 +261,7 @@ def test_decoding_step_by_step_gives_the_logits_of_the_whole_target(norm, positi
         np.testing.assert_allclose(logits, expected[:, i], atol=1e-5)
 
 
-@options
+@slow_options
 def test_a_language_model_continues_step_by_step_from_nothing_and_from_a_prompt(norm, position):
     model, x = language_model(norm=norm, position=position, tied=norm == "pre"), ids(TARGET_WORDS, TARGET)
     expected = np.asarray(model(x))
@@ -282,7 +285,7 @@ def test_prompts_of_different_lengths_go_on_each_at_its_own_position():
         np.testing.assert_allclose(logits, expected[rows, at], atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["lm", "seq2seq", "shared"])
+@pytest.mark.parametrize("name", ["lm", "seq2seq", pytest.param("shared", marks=pytest.mark.slow)])
 def test_saves_and_loads_with_other_arguments(name, tmp_path):
     arguments = {"num_layers": 1, "model_dim": 6, "num_heads": 3, "ff_dim": 5, "dropout": 0.2, "norm": "post",
                  "position": "learned", "tied": False}  # fmt: skip

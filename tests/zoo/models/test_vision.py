@@ -42,15 +42,7 @@ COUNTS = {
     "keyword spotting": (DSCNN, {"num_classes": 12, "use_bias": True}, (49, 10, 1), 24_908, True),  # MLPerf Tiny
     "streaming wake word": (StreamingWakeword, {"num_classes": 3}, (30, 40, 1), 47_707, True),  # MLPerf Tiny
 }  # fmt: skip
-FEW = (
-    "MobileNet",
-    "MobileNetV2",
-    "MobileNetV3 small",
-    "ResNet-8",
-    "EfficientNet-Lite0",
-    "keyword spotting",
-    "streaming wake word",
-)
+FEW = ("MobileNet", "ResNet-8", "keyword spotting", "streaming wake word")
 
 
 def some(names, few):
@@ -90,7 +82,7 @@ THEIRS = {
 }  # fmt: skip
 
 
-@some(THEIRS, ("mobilenet", "mobilenet_v3"))
+@some(THEIRS, ("mobilenet",))
 def test_weights_of_keras_applications_give_equal_outputs(name):
     make, theirs, mine = THEIRS[name]
     shape = (SIDE, SIDE, 3)
@@ -110,7 +102,12 @@ def test_numbers_of_channels_are_rounded_as_published():
 
 @pytest.mark.parametrize(
     ("name", "size", "expected"),
-    [("resnet", 32, 1), ("mobilenet_v2", 96, 2), ("mobilenet_v2", 32, 1), ("ds_cnn", 32, 2)],
+    [
+        ("resnet", 32, 1),
+        pytest.param("mobilenet_v2", 96, 2, marks=pytest.mark.slow),
+        ("mobilenet_v2", 32, 1),
+        ("ds_cnn", 32, 2),
+    ],
 )
 def test_small_pictures_keep_their_size_in_the_first_convolution(name, size, expected):
     model = registry.model_class(name)(**({"alpha": 0.1} if "alpha" in registry.arguments(name) else {}))

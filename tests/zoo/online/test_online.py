@@ -226,12 +226,10 @@ def test_ended_anywhere_it_goes_on_with_nothing_lost_or_twice(place, whole, monk
     the_same(whole, RunFolder(place / "cut"))
 
 
-def test_what_changed_before_going_on_is_refused(place, capsys, tmp_path):
-    online_run_folder = learnt(place, "changed", "--seed", "7").path
-
+def test_what_changed_before_going_on_is_refused(place, whole, capsys, tmp_path):
     def said(change):
         shutil.rmtree(tmp_path / "copy", ignore_errors=True)
-        shutil.copytree(online_run_folder, tmp_path / "copy")
+        shutil.copytree(whole.path, tmp_path / "copy")
         change(RunFolder(tmp_path / "copy"))
         capsys.readouterr()
         words = [str(place / "run"), "--stream", str(place / "stream.jsonl"), "--output", str(tmp_path / "copy")]
@@ -263,6 +261,7 @@ def test_what_changed_before_going_on_is_refused(place, capsys, tmp_path):
     assert "belongs to another run" in said(checkpoint_of_a_training)
 
 
+@pytest.mark.slow
 def test_a_file_that_grew_is_gone_on_with(place, capsys):
     content = (place / "stream.jsonl").read_bytes()
     cut = content.index(b"\n", len(content) // 3) + 20
@@ -317,6 +316,7 @@ def ended(child):
     assert child.returncode == 0, err
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_killed_and_gone_on_with_it_ends_with_the_bits_of_one_that_was_not(place, whole):
     child = start(place, "killed", *WORDS)

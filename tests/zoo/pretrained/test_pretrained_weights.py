@@ -13,9 +13,11 @@ from tests.zoo.pretrained.test_structure import SHAPE, dscnn
 from zoo import fetch, train
 from zoo.config.train_config import TrainConfig
 from zoo.console.errors import Interrupted, UsageError
+from zoo.isolation import passed
 from zoo.models import DSCNN, EfficientNetLite, MobileNet
 from zoo.pretrained import kept, sources
 from zoo.runs.folder import RunFolder
+from zoo.system.files import sha256
 from zoo.training import loop
 
 NETWORKS = DATA_DIR.parent / "models"
@@ -34,6 +36,7 @@ def network(tmp_path_factory):
     """A file of a functional network of the structure of DS-CNN, for seven classes, and the network."""
     theirs = dscnn(classes=7)
     theirs.save(path := tmp_path_factory.mktemp("network") / "theirs.keras")
+    passed.remember(sha256(path))  # the trial of a file is that of the one of our networks below
     return path, theirs
 
 
@@ -88,6 +91,7 @@ def test_weights_are_taken_as_they_are_in_no_epochs(network, tmp_path, capsys):
     np.testing.assert_allclose(model(pixels), network[1](pixels), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_weights_alone_are_those_of_keras_applications(tmp_path):
     theirs = keras.applications.MobileNet(
         input_shape=(32, 32, 3), alpha=0.125, weights=None, include_top=False, pooling="avg"

@@ -113,6 +113,7 @@ def test_a_default_batch_that_the_replicas_do_not_divide_is_replaced():
     assert adaptation.resolved(plain, wanted).batch_size == 18
 
 
+@pytest.mark.slow
 def test_a_run_keeps_the_sizes_chosen_at_its_start(image_npz, tmp_path, capsys):
     """Train with both options, repeat the run with the chosen sizes, and resume with matching and other options."""
     usual = ["--model", "simplenet", "--data", str(image_npz), "--epochs", "2"]

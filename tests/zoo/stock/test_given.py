@@ -20,12 +20,13 @@ PARAMETERS = {
     "autoencoder-toycar": 269_992,
     "wakeword": 47_707,
 }
+LARGE = ("mobilenet-vww", "resnet8-cifar10")
 UNSCORED = ("mobilenet-vww", "autoencoder-toycar", "wakeword")
 NETWORKS = DATA_DIR.parent / "models" / "mlperf_tiny"
 STOCK = ROOT / "zoo" / "stock"
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LARGE)) for n in PARAMETERS])
 def test_outputs_are_those_of_the_given_network(name):
     task, model = mlperf_tiny.TASKS[name], zoo.load(name)
     assert model.count_params() == PARAMETERS[name]

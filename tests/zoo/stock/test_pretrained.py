@@ -170,12 +170,13 @@ def weights_of(run):
 
 
 def test_frozen_weights_keep_their_bits_and_others_are_trained(folder):
-    a, b = weights_of(folder / "a"), weights_of(folder / "b")
+    model = RunFolder(folder / "b").load_model()
+    a, b = weights_of(folder / "a"), values(model)
     frozen = {name for name in b if name.startswith(("conv_1/", "norm_1/"))} | {"hidden/kernel"}
     assert len(frozen) == 6  # including moving averages
     for name, value in b.items():
         assert (a[name].shape == value.shape and np.array_equal(a[name], value)) == (name in frozen), name
-    model = RunFolder(folder / "b").load_model()  # frozen variables stay frozen in the saved model
+    # Frozen variables stay frozen in the saved model.
     assert {n for n, v in named(model).items() if not v.trainable} == frozen | {
         "norm_2/moving_mean", "norm_2/moving_variance"
     }  # fmt: skip
@@ -190,6 +191,7 @@ def test_frozen_weights_keep_their_bits_and_others_are_trained(folder):
     }
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_without_the_one_it_began_with(folder, tmp_path):
     shutil.copytree(folder / "a", tmp_path / "a")
     run = tmp_path / "broken"
@@ -224,6 +226,7 @@ def table(path, rows):
     return str(path)
 
 
+@pytest.mark.slow
 def test_texts_take_over_the_vocabulary_and_the_length(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     book = tmp_path / "book.txt"

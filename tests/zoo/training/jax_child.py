@@ -81,7 +81,7 @@ def main(folder: str, *names: str) -> None:
                 tuned = train(TrainConfig(**begun | {"output": f"{folder}/begun"}), data=data, verbose=False)
                 first = {name: np.asarray(v) for name, v in named(RunFolder(f"{folder}/cnn-none").load_model()).items()}
                 kept["kept"] = [n for n, v in named(tuned.model).items() if np.array_equal(v, first[n])]
-            if name == "cnn" and way == "none":
+            if name == "simplenet" and way == "none":
                 augment = Augmenter(parse(AUGMENTED + " + erase + randaugment + cutmix"), 3, 3)
                 images = x[:16].reshape(16, 9, 10, 1).astype("float32") / 255
                 kept["augmented"], kept["mixed"] = augment.on_arrays(images, y[:16], np.arange(16), 5)

@@ -27,20 +27,20 @@ def data():
 
 
 def trained(data, folder, model="simplenet", **options):
-    options.setdefault("settings", {"dropout": 0.3, "num_layers": 1} if model == "transformer" else {})
+    options.setdefault("settings", {"dropout": 0.3})
     return train(TrainConfig(model=model, epochs=3, batch_size=16, output=folder, **options), data=data, verbose=False)
 
 
 @pytest.fixture(scope="module")
 def one(data, tmp_path_factory):
-    return trained(data, tmp_path_factory.mktemp("one"), "transformer", steps_per_execution=1)
+    return trained(data, tmp_path_factory.mktemp("one"), steps_per_execution=1)
 
 
 @pytest.mark.parametrize(
     "options", [{"checkpoint_every": 4}, pytest.param({"strategy": "one_device"}, marks=pytest.mark.slow)]
 )
 def test_weights_do_not_depend_on_the_number_of_steps_of_an_execution(data, tmp_path, one, options):
-    several = trained(data, tmp_path, "transformer", steps_per_execution=5, **options)
+    several = trained(data, tmp_path, steps_per_execution=5, **options)
     for ours, theirs in zip(several.model.get_weights(), one.model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert several.history == one.history
@@ -50,16 +50,17 @@ def test_weights_do_not_depend_on_the_number_of_steps_of_an_execution(data, tmp_
 @pytest.mark.slow
 def test_weights_do_not_depend_on_who_gathers_the_batches(data, tmp_path, one, monkeypatch):
     monkeypatch.setattr("zoo.tasks.classification.Classification.gathered", lambda *_: None)
-    handed = trained(data, tmp_path, "transformer")
+    handed = trained(data, tmp_path)
     for ours, theirs in zip(handed.model.get_weights(), one.model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert handed.history == one.history
 
 
-@pytest.mark.parametrize("model", ["simplenet", pytest.param("conv1d", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["simplenet", "conv1d"])
 def test_two_replicas_give_the_same_bits_in_executions_and_step_by_step(data, tmp_path, mirrored, monkeypatch, model):
     """Also when `fit` hands the batches to the replicas instead of letting them gather their shares."""
-    options = {"strategy": "mirrored", "virtual_devices": 2, "settings": {"dropout": 0.3}}
+    options = {"strategy": "mirrored", "virtual_devices": 2}
     single = trained(data, tmp_path / "single", model, steps_per_execution=1, **options)
     several = trained(data, tmp_path / "several", model, steps_per_execution=5, **options)
     monkeypatch.setattr("zoo.tasks.classification.Classification.gathered", lambda *_: None)
@@ -110,6 +111,7 @@ def test_slow_steps_are_executed_one_at_a_time(monkeypatch):
     assert counts == [1] * 6 and steps.step == 6 and steps.ahead == 0
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_resumes_from_the_end_of_its_execution(data, tmp_path, monkeypatch):
     """A signal in the middle of an execution leads to a checkpoint at its end; the resumed run has the same bits."""
     from zoo.console.errors import Interrupted

@@ -16,7 +16,7 @@ from zoo.data.dataset import Split
 from zoo.runs.folder import RunFolder
 
 pytestmark = pytest.mark.timeout(600)
-MODELS, MORE = ("cnn",), ("simplenet", "lstm", "self_attention", "transformer")
+MODELS, MORE = ("simplenet",), ("cnn", "lstm", "self_attention", "transformer")
 # Eight devices of two cores compile a model for half a minute.
 models = pytest.mark.parametrize("name", [*MODELS, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE)])
 BESIDES = ("devices", "share", "resumed", "same_history", "kept", "augmented", "mixed")
@@ -73,8 +73,9 @@ def test_networks_for_pictures_on_eight_devices_equal_one_and_load_on_tensorflow
     np.testing.assert_allclose(RunFolder(tmp_path / f"{name}-none").load_model()(x), one["logits"], atol=2e-5)
 
 
-def test_a_resumed_run_has_the_same_bits(trained):
-    found = np.load(trained / "cnn-data_parallel.npz")
+@pytest.mark.slow
+def test_a_resumed_run_has_the_same_bits(more_trained):
+    found = np.load(more_trained / "cnn-data_parallel.npz")
     assert float(found["resumed"]) == 0 and bool(found["same_history"])
 
 
@@ -87,8 +88,9 @@ def test_pictures_decoded_ahead_give_the_same_bits_after_a_resume(tmp_path):
         np.testing.assert_equal(dict(np.load(tmp_path / f"{way}.npz")), dict(streamed), err_msg=way)
 
 
-def test_frozen_weights_of_another_run_do_not_change(trained):
-    found = np.load(trained / "cnn-data_parallel.npz")
+@pytest.mark.slow
+def test_frozen_weights_of_another_run_do_not_change(more_trained):
+    found = np.load(more_trained / "cnn-data_parallel.npz")
     assert found["kept"].tolist() == ["hidden/kernel", "hidden/bias"]
 
 
@@ -102,7 +104,7 @@ def test_a_model_trained_on_jax_loads_on_tensorflow(name, folder):
 
 
 def test_images_are_augmented_as_on_tensorflow(trained):
-    found, (x, y) = np.load(trained / "cnn-none.npz"), blobs(103, (9, 10, 1))
+    found, (x, y) = np.load(trained / "simplenet-none.npz"), blobs(103, (9, 10, 1))
     augment = Augmenter(parse("shift(1) + rotate + colour + mixup + erase + randaugment + cutmix"), 3, 3)
     images = (x[:16] * 255).astype("uint8").astype("float32") / 255
     images, labels = augment.on_arrays(images, y[:16], np.arange(16), 5)
@@ -146,14 +148,30 @@ def test_a_model_that_devices_do_not_divide_is_refused_with_its_kernels():
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    (("--strategy", "model_parallel", "--virtual-devices", "8", "--model-devices", "3"), "--model-devices 3: expected"),
-    (("--strategy", "model_parallel", "--virtual-devices", "8", "--set", "units=9"), "8 devices, found none"),
+    pytest.param(
+        ("--strategy", "model_parallel", "--virtual-devices", "8", "--model-devices", "3"),
+        "--model-devices 3: expected",
+        marks=pytest.mark.slow,
+    ),
+    pytest.param(
+        ("--strategy", "model_parallel", "--virtual-devices", "8", "--set", "units=9"),
+        "8 devices, found none",
+        marks=pytest.mark.slow,
+    ),
     (("--strategy", "data_parallel", "--virtual-devices", "8", "--batch-size", "60"), "a multiple of the 8 replicas"),
 ])  # fmt: skip
 def test_devices_that_do_not_fit_are_refused(words, message, tmp_path):
     done = run_module("zoo.train", "--model", "simplenet", *words, "--epochs", "1", cwd=tmp_path)
     assert done.returncode == 2 and message in done.stderr, done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_devices_that_share_a_copy_divide_all_of_them(monkeypatch):
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda kind: [f"cpu:{i}" for i in range(8)])
+    assert jax_devices.build("model_parallel", 8, 4).model_devices == 4
+    for sharing in (3, 16):
+        with pytest.raises(StrategyError, match=f"--model-devices {sharing}: expected a number that divides the 8"):
+            jax_devices.build("model_parallel", 8, sharing)
 
 
 def test_without_jax_the_extra_is_named(monkeypatch):

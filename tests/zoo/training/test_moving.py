@@ -1,6 +1,8 @@
 """A run that was interrupted inside an epoch resumes on other devices, or on another backend, with equal results."""
 
 import contextlib
+import dataclasses
+import functools
 import shutil
 
 import keras
@@ -21,8 +23,8 @@ EPOCHS, STEPS = 3, 6
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """A folder with the data, a whole run, and runs under none and mirrored interrupted in the second epoch."""
+def whole(tmp_path_factory):
+    """The configuration of a run that was not interrupted."""
     folder = tmp_path_factory.mktemp("runs")
     x, y = blobs(150, (10, 8))
     np.savez(folder / "blobs.npz", x=(x * 255).astype("uint8"), y=y)
@@ -31,17 +33,30 @@ def runs(tmp_path_factory):
         "learning_rate": 0.01, "keep": "last", "checkpoint_every": 1, "seed": 3, "precision": "float64",
         "settings": {"filters": (4,), "pools": 1, "units": 8, "dropout": 0.0, "batch_norm": True},
     }  # fmt: skip
-    train(TrainConfig(**common, output=folder / "whole"), verbose=False)
-    for name, how in (("none", {}), ("mirrored", {"strategy": "mirrored", "virtual_devices": 2})):
+    whole = TrainConfig(**common, output=folder / "whole")
+    train(whole, verbose=False)
+    return whole
+
+
+@pytest.fixture(scope="module")
+def interrupted(whole):
+    """A function that returns the folder of a run under a strategy that was interrupted in the second epoch."""
+
+    @functools.cache
+    def run(strategy):
+        devices = 2 if strategy == "mirrored" else 0
+        output = whole.output.parent / strategy
+        config = dataclasses.replace(whole, strategy=strategy, virtual_devices=devices, output=output)
         with contextlib.suppress(Interrupted):
-            config = TrainConfig(**common, **how, output=folder / name)
             train(config, callbacks=[stop_after(STEPS + 4)], verbose=False)
-        assert checkpoints.newest(folder / name / "checkpoints")[0].step == STEPS + 4
-    return folder
+        assert checkpoints.newest(output / "checkpoints")[0].step == STEPS + 4
+        return output
+
+    return run
 
 
-def moved(runs, name, tmp_path):
-    return shutil.copytree(runs / name, tmp_path / "run")
+def moved(run, tmp_path):
+    return shutil.copytree(run, tmp_path / "run")
 
 
 def assert_same(folder, whole, tolerance=1e-9):
@@ -59,28 +74,27 @@ def assert_same(folder, whole, tolerance=1e-9):
 @pytest.mark.parametrize(("name", "to"), [
     ("mirrored", {"strategy": "none"}),
     pytest.param("none", {"strategy": "mirrored", "virtual_devices": 2}, marks=pytest.mark.slow),
-    ("none", {"steps_per_execution": 2}),
+    pytest.param("none", {"steps_per_execution": 2}, marks=pytest.mark.slow),
 ])  # fmt: skip
-def test_devices_may_change(name, to, runs, tmp_path):
-    folder = moved(runs, name, tmp_path)
+def test_devices_may_change(name, to, whole, interrupted, tmp_path):
+    folder = moved(interrupted(name), tmp_path)
     train(configure({"resume": True, "output": folder, **to}), verbose=False)
-    assert_same(folder, runs / "whole")
+    assert_same(folder, whole.output)
     assert RunFolder(folder).read_config()["config"].strategy == to.get("strategy", "none")
 
 
 @pytest.mark.slow
-def test_the_engine_may_change(runs, tmp_path):
+def test_the_engine_may_change(whole, interrupted, tmp_path):
     """Move from TensorFlow in one process to JAX on four devices with three steps in an execution."""
-    folder = moved(runs, "none", tmp_path)
+    folder = moved(interrupted("none"), tmp_path)
     words = ("--strategy", "data_parallel", "--virtual-devices", 4, "--steps-per-execution", 3)
     done = run_module("zoo.train", "--resume", "--output", folder, *words, cwd=tmp_path, check=0)
     assert f"after step {STEPS + 4}" in done.stderr
     assert "RuntimeWarning" not in done.stderr and "UserWarning" not in done.stderr
-    assert_same(folder, runs / "whole", 1e-6)
+    assert_same(folder, whole.output, 1e-6)
     model = RunFolder(folder).load_model()  # written on JAX, read on TensorFlow
-    theirs = RunFolder(runs / "whole").load_model()
-    for ours, whole in zip(model.get_weights(), theirs.get_weights(), strict=True):
-        np.testing.assert_allclose(ours, whole, rtol=0, atol=1e-6)
+    for ours, theirs in zip(model.get_weights(), RunFolder(whole.output).load_model().get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6)
 
 
 def test_metrics_of_all_replicas_are_kept_if_their_number_changes():

@@ -48,8 +48,8 @@ def step(shape, mixed=False, **options):
 
 @pytest.mark.parametrize(("shape", "options"), [
     ((16, 5, 6, 3), {}),
-    ((16, 50, 3), {}),
-    ((4, 3, 4, 5, 3), {}),
+    pytest.param((16, 50, 3), {}, marks=pytest.mark.slow),
+    pytest.param((4, 3, 4, 5, 3), {}, marks=pytest.mark.slow),
     ((16, 5, 6, 3), {"scale": False, "epsilon": 1.001e-5}),
     ((16, 5, 6, 3), {"center": False, "synchronized": True}),
     ((1, 1, 1, 3), {}),

@@ -68,7 +68,7 @@ def by_hand(model, x, y):
     return np.array(rows)
 
 
-@pytest.mark.parametrize("at_once", [1, 4])
+@pytest.mark.parametrize("at_once", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_gradients_are_clipped_for_each_example_before_they_are_summed(at_once):
     model = convolutional()
     x, y = examples(8)
@@ -146,7 +146,7 @@ def batches(split, total, start=0, stop=None, **changes):
 
 def test_examples_are_sampled_independently():
     """Compare frequencies of examples, of pairs of examples and of batch sizes with those of Poisson sampling."""
-    count, total, rate = 50, 4000, 20 / 50
+    count, total, rate = 50, 1000, 20 / 50
     found = batches(Split(np.arange(count).astype("float32")[:, None], np.arange(count).astype("int32")), total)
     there = np.zeros((total, count))
     for i in range(total):
@@ -187,6 +187,7 @@ def test_epsilon_of_whole_batches_is_that_of_the_gaussian_mechanism(noise, steps
     assert exact <= found <= 1.02 * exact
 
 
+@pytest.mark.slow
 def test_epsilon_is_below_the_moments_of_the_paper_and_near_the_central_limit():
     """Noise 4, rate 0.01, 10,000 steps, delta 1e-5: the moments of Abadi et al. (2016, section 3.2) give 1.26."""
     noise, rate, steps, delta = 4.0, 0.01, 10_000, 1e-5

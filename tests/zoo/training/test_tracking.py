@@ -48,6 +48,7 @@ def configured(tmp_path, **options):
     return TrainConfig(output=tmp_path / "run", **given)
 
 
+@pytest.mark.slow
 def test_mlflow_keeps_the_configuration_the_curves_and_the_scores(tmp_path):
     mlflow = pytest.importorskip("mlflow")
     result = train(configured(tmp_path, track=("mlflow",)), verbose=False)

@@ -225,6 +225,7 @@ def trained(path, output, callbacks=(), **options):
     return checkpoints.newest(output / "checkpoints")[0].arrays, RunFolder(output).read_metrics()["test"]
 
 
+@pytest.mark.slow
 def test_training_gives_the_same_weights_and_resumes(tmp_path):
     (tmp_path / "t.csv").write_bytes(as_csv(records()))
     whole = trained(tmp_path / "t.csv", tmp_path / "whole")
