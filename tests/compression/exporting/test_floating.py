@@ -106,7 +106,13 @@ class Frames(InFloat):
 
 @pytest.mark.parametrize(
     ("recipe", "within"),
-    [("float16", 2e-3), ("dynamic", 0.05), ("int4", 0.3), ("int8", 0.1), ("int8(rounding=learnt)", 0.1)],
+    [
+        ("float16", 2e-3),
+        ("dynamic", 0.05),
+        ("int4", 0.3),
+        ("int8", 0.1),
+        pytest.param("int8(rounding=learnt)", 0.1, marks=pytest.mark.slow),
+    ],
 )
 def test_matrices_of_layers_in_float_are_never_rounded(recipe, within, tmp_path):
     keras.utils.set_random_seed(0)

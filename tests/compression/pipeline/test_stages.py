@@ -97,6 +97,7 @@ def test_all_words_together_keep_what_each_won(chain, model):
     assert chain.path.with_suffix(".stages.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_later_stages_move_no_zero_and_part_no_group(chain, model, data):
     folder = chain.path.parent / chain.receipt["made"]["stages_folder"]
     kernels = []
@@ -171,6 +172,7 @@ def test_a_quantized_file_is_within_a_step_of_the_model_as_it_was_trained(name, 
     assert made.receipt["parity"]["largest_difference"] <= steps / 256  # half a step is the output's own rounding
 
 
+@pytest.mark.slow
 def test_channels_make_a_smaller_file_that_loads_alone(model, data, tmp_path):
     made = compressed(model, data, "channels(0.5, epochs=25, learning_rate=2e-2) + float32", tmp_path)
     first, last = made.receipt["stages"]
@@ -273,6 +275,7 @@ def test_two_replicas_give_what_one_gives(recipe, data, tmp_path, mirrored):
         np.testing.assert_allclose(files["mirrored"].ranges[name], pair, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_a_student_learns_from_its_teacher_alone_and_while_it_is_pruned(model, data, tmp_path):
     student, interface, _ = small("cnn", filters=(4, 5), units=6)
     teachers = lambda: [copies(model)()]  # noqa: E731
@@ -295,6 +298,7 @@ def test_a_student_learns_from_its_teacher_alone_and_while_it_is_pruned(model, d
     assert zeros[0]["zeros"] == zeros[0]["elements"] - round(zeros[0]["elements"] * 0.5)
 
 
+@pytest.mark.slow
 def test_without_a_teacher_the_model_teaches_itself(model, data, tmp_path):
     named = compressed(
         model, data, "prune(0.5) + distill(a) + float32", tmp_path / "a", teachers=lambda: [copies(model)()]
@@ -305,6 +309,7 @@ def test_without_a_teacher_the_model_teaches_itself(model, data, tmp_path):
         compressed(model, data, "prune(0.5) + distill(a) + float32", tmp_path / "c")
 
 
+@pytest.mark.slow
 def test_a_model_of_ones_own_is_trained_too(data, tmp_path):
     keras.utils.set_random_seed(0)
     inputs = keras.Input((9, 10, 1))
