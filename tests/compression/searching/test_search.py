@@ -27,7 +27,7 @@ from zoo.config.train_config import TrainConfig
 from zoo.runs.folder import RunFolder
 from zoo.system.files import sha256
 
-QUICK = ("--space", "epochs=1", "--space", "rate=2", "--space", "precision=int8")
+QUICK = ("--space", "epochs=1", "--space", "rate=2", "--space", "precision=int8", "--space", "qat=false")
 
 
 @pytest.fixture(scope="module")
