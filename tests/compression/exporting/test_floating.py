@@ -62,6 +62,7 @@ def test_int8_files_take_raw_numbers_in_float32_and_lose_little(tmp_path):
     np.testing.assert_allclose(wide, found * 5e4 + 2e5, atol=3e3)
 
 
+@pytest.mark.slow
 def test_quantization_aware_training_rounds_behind_them(tmp_path):
     model, x, _ = trained(InUnits())
     points = qat.Points(model, x[:8])

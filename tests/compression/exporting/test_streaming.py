@@ -27,7 +27,7 @@ MODELS = {
     "tc_resnet, frames side by side": (TCResNet, {"alpha": 0.25, "num_blocks": 6, "frame_ms": 20.0, "hop_ms": 20.0}),
     "streaming_wakeword": (StreamingWakeword, {"kernels": (3, 5), "filters": (8, 6), "features": "logmel"}),
 }
-SLOW = ("ds_cnn", "ds_cnn, pcen", "tc_resnet, frames side by side")
+SLOW = ("ds_cnn", "ds_cnn, pcen", "tc_resnet, frames side by side", "streaming_wakeword")
 
 
 def made(name, **options):

@@ -145,6 +145,7 @@ def test_recurrent_cells(kind):
     assert model.first.compute_output_shape((None, 7, 3)) == (None, 7, 3)
 
 
+@pytest.mark.slow
 def test_recurrent_layers_in_both_directions_are_saved(tmp_path):
     inputs = keras.Input((7, 3))
     x = layers.Bidirectional(layers.LSTM(4, return_sequences=True), name="both")(inputs)

@@ -186,6 +186,7 @@ def test_calibration_examples_have_the_classes_of_the_whole():
     assert (chosen.x != classification.stratified(split, 50, seed=4).x).any()
 
 
+@pytest.mark.slow
 def test_texts_are_compressed_with_their_vocabulary(tmp_path):
     model, interface, x = small("lstm", "tokens")
     split = Split(x, np.arange(len(x), dtype=np.int32) % CLASSES)
