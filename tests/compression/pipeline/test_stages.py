@@ -205,11 +205,10 @@ def test_stages_are_refused_before_any_is_trained(model, data, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_another_model_does_not_continue_these_stages(model, data, tmp_path):
-    compressed(model, data, "cluster(4, epochs=1) + float32", tmp_path)
+def test_another_model_does_not_continue_these_stages(chain, data):
     other, _, _ = small("cnn", filters=(8, 12), units=24)
     with pytest.raises(UsageError, match="holds other stages: model"):
-        compressed(other, data, "cluster(4, epochs=1) + float32", tmp_path)
+        compressed(other, data, CHAIN, chain.path.parent)
 
 
 def test_another_teacher_does_not_continue_these_stages(model, data, tmp_path):
