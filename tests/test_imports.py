@@ -1,6 +1,7 @@
 """The direction of imports: rooms import rooms below them, commands import everything, nothing imports a command."""
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -63,10 +64,17 @@ def modules():
 MODULES = modules()
 
 
+@functools.cache
+def nodes(name):
+    """Return all nodes of the syntax tree of a module."""
+    return tuple(ast.walk(ast.parse(MODULES[name].read_text())))
+
+
+@functools.cache
 def imported(name):
     """Return the modules of ours that a module imports, at its top or inside a function."""
     found = set()
-    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+    for node in nodes(name):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -127,10 +135,8 @@ def outside(folder):
     """Return, for each module of a folder, the packages that are not ours and that it imports."""
     for name, path in MODULES.items():
         if path.is_relative_to(ROOT / folder):
-            tree = ast.walk(ast.parse(path.read_text()))
-            nodes = [node for node in tree if isinstance(node, (ast.Import, ast.ImportFrom))]
-            names = {a.name for n in nodes if isinstance(n, ast.Import) for a in n.names}
-            names |= {n.module for n in nodes if isinstance(n, ast.ImportFrom)}
+            names = {a.name for n in nodes(name) if isinstance(n, ast.Import) for a in n.names}
+            names |= {n.module for n in nodes(name) if isinstance(n, ast.ImportFrom)}
             yield name, {module.split(".")[0] for module in names}, imported(name)
 
 
@@ -178,7 +184,7 @@ def test_registered_names_are_not_taken_twice():
     """Keras replaces a class of the same registered name without a word, and loads models with the wrong one."""
     found = {}
     for name in MODULES:
-        for node in ast.walk(ast.parse(MODULES[name].read_text())):
+        for node in nodes(name):
             if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
                 decorators = [ast.unparse(decorator) for decorator in node.decorator_list]
                 if any("register_keras_serializable" in decorator for decorator in decorators):

@@ -44,6 +44,7 @@ def test_it_is_stored_without_outputs(cells):
     assert all(not cell.outputs and cell.execution_count is None for cell in cells.cells if cell.cell_type == "code")
 
 
+@pytest.mark.slow
 def test_a_host_without_tensorflow_says_what_can_train_there(tmp_path):
     done = run_module("-c", HIDDEN, "strategies", "--json", cwd=tmp_path, check=0)
     rows = {row["name"]: row for row in json.loads(done.stdout)}
@@ -53,6 +54,7 @@ def test_a_host_without_tensorflow_says_what_can_train_there(tmp_path):
     assert rows["mirrored"]["reason"] == "TensorFlow is not installed; data_parallel is the counterpart on JAX"
 
 
+@pytest.mark.slow
 def test_a_host_without_tensorflow_trains(tmp_path):
     """The run that it leaves opens on TensorFlow."""
     words = ("zoo.train", "--model", "simplenet", "--epochs", "2", "--output", "run")

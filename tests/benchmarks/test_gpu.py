@@ -26,6 +26,7 @@ def test_the_operations_of_a_step_are_those_of_its_loops():
     assert flops(model) == 1024 * (6 * weights + 12 * 12 * 768 * 1024)
 
 
+@pytest.mark.slow
 def test_the_operations_are_about_those_that_the_compiler_counts():
     """XLA also counts elementwise operations, which a small network has many of."""
     network = dataclasses.replace(

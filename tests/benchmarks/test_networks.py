@@ -1,4 +1,4 @@
-"""Networks as people bring them become files that give the same answers, in a few kinds; all of them in slow tests."""
+"""Networks as people bring them become files that give the same answers."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import guests, network_cells, networks
 
-FEW, MORE = ("custom_layer", "embedding"), ("two_inputs", "residual", "squeeze", "attention", "shared")
+KINDS = ("custom_layer", "embedding", "two_inputs", "residual", "squeeze", "attention", "shared")
 # Token ids cannot be calibrated for 16x8, and channels of a convolution that is called twice cannot be removed.
 REFUSED = {("embedding", "int16x8"), ("keras_hub bert", "int16x8"), ("shared", "channels(0.5) + int8")}
 
@@ -20,9 +20,10 @@ def guest(name, folder):
     return network_cells.Guest(model, folder / "model.keras", train, test, folder)
 
 
+@pytest.mark.slow
 # Keras warns when it builds a copy of a layer without `build`, whose sublayers are then built by the first call.
 @pytest.mark.filterwarnings("ignore:.*unbuilt state:UserWarning")
-@pytest.mark.parametrize("name", FEW + tuple(pytest.param(name, marks=pytest.mark.slow) for name in MORE))
+@pytest.mark.parametrize("name", KINDS)
 def test_a_network_works_in_some_recipes(name, tmp_path):
     found = guest(name, tmp_path)
     for recipe in ("float32", "int8", "prune(0.5) + int8"):
@@ -31,6 +32,7 @@ def test_a_network_works_in_some_recipes(name, tmp_path):
         assert not cell.get("float_operators"), (recipe, cell)
 
 
+@pytest.mark.slow
 def test_a_stock_file_is_made_and_compared(tmp_path):
     found = guest("two_outputs", tmp_path)
     found.model.save(found.file)
@@ -38,6 +40,7 @@ def test_a_stock_file_is_made_and_compared(tmp_path):
     assert stock["same"] == 1 and stock["off"] < 1e-4 and stock["bytes"] > 1000
 
 
+@pytest.mark.slow
 def test_a_process_that_ends_is_a_cell_and_not_the_end(tmp_path):
     row = networks.row("absent", ["float32"], tmp_path)
     assert "KeyError: 'absent'" in row["cells"]["float32"]["fault"]

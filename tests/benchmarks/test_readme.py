@@ -56,7 +56,7 @@ def test_the_readme_has_a_row_for_each_precision():
     assert [row.split("`")[1] for row in rows[: len(matrix.PRECISIONS)]] == list(matrix.PRECISIONS)
 
 
-@pytest.mark.parametrize("name", readme.DRAWN)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "cost")) for n in readme.DRAWN])
 def test_reports_are_drawn(name, tmp_path):
     _, result = readme.newest(name)
     importlib.import_module(f"benchmarks.{name}").draw(result, tmp_path / "drawn.png")

@@ -47,6 +47,7 @@ def test_inspection_adds_up(made):
     assert {row["type"] for row in found.tensors} <= {"int8", "float32", "int32"}
 
 
+@pytest.mark.slow
 def test_a_run_is_compressed_where_it_lies(image_run):
     file = api.compress(Run(image_run), "float32", output=str(image_run / "api"))
     assert file.run == image_run and file.path == image_run / "api" / "float32.tflite"

@@ -158,6 +158,7 @@ def test_a_model_that_was_altered(image_run, tmp_path, capsys):
     assert status == 2 and "altered" in error
 
 
+@pytest.mark.slow
 def test_a_recipe_that_trains_tells_each_stage_and_is_verified(image_run, tmp_path, capsys):
     recipe = "prune(0.5, epochs=1) + int8"
     status, out, err = said(capsys, compress, image_run, "--recipe", recipe, "--output", image_run / "trained")

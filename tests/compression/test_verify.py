@@ -59,7 +59,11 @@ def said(capsys, *words):
         (lambda r: r["made"].update(stages_folder="elsewhere"), "made.stages_folder: expected 'prune-0.5-epochs-1"),
         (lambda r: r["made"].pop("stages_folder"), "made.stages_folder: expected 'prune-0.5-epochs-1"),
         (lambda r: r["stages"].pop(), "stages: expected ['start', 'prune(0.5, epochs=1)']"),
-        (lambda r: r["stages"][-1].update(accuracy=2.0), "stages[1].accuracy: the receipt says 2.0"),
+        pytest.param(
+            lambda r: r["stages"][-1].update(accuracy=2.0),
+            "stages[1].accuracy: the receipt says 2.0",
+            marks=pytest.mark.slow,
+        ),
         (lambda r: r["about"]["labels"].reverse(), "about.labels[0]: the receipt says high, measured low"),
         (lambda r: r["interface"].update(output="logits"), "interface.output: the receipt says logits"),
         (
@@ -94,6 +98,7 @@ def test_each_group_of_fields_is_told(plain, image_run, capsys):
     assert lines["told, covered by the digest"].endswith("latency, processor, versions")
 
 
+@pytest.mark.slow
 def test_another_run_is_refused_with_both_hashes(plain, image_run, tmp_path, capsys, monkeypatch):
     other = tmp_path / "other"
     shutil.copytree(image_run, other, ignore=shutil.ignore_patterns("artifacts", "checkpoints"))
@@ -168,6 +173,7 @@ def test_a_signed_receipt_is_trusted_without_the_run(image_run, keys, tmp_path, 
         assert status == 2 and "the signature is not one of this receipt" in error
 
 
+@pytest.mark.slow
 def test_another_key_is_refused_with_both(image_run, keys, tmp_path, capsys):
     file = api.compress(image_run, "float16", output=tmp_path, sign=keys[0])
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

@@ -8,13 +8,14 @@ import pytest
 
 from tests.conftest import ROOT, run_module
 
+pytestmark = pytest.mark.slow
+
 
 def code_of(page):
     """Return the Python blocks of a page, one after the other."""
     return "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL))
 
 
-@pytest.mark.slow
 def test_the_whole_guide_runs(tmp_path):
     done = run_module("-c", code_of("docs/guides/python.md"), cwd=tmp_path, check=0, timeout=600)
     assert "largest difference from Keras" in done.stdout and "validation accuracy" in done.stdout
@@ -27,13 +28,11 @@ def test_the_guide_runs_up_to_its_own_models(tmp_path):
     assert len(list((tmp_path / "runs" / "data").glob("arrays-*.npz"))) == 1
 
 
-@pytest.mark.slow
 def test_the_guide_to_own_models_runs(tmp_path):
     done = run_module("-c", code_of("docs/guides/own_models.md"), cwd=tmp_path, check=0)
     assert "test accuracy" in done.stdout and "largest difference from Keras" in done.stdout
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_each_guide_of_tfmot_has_its_recipe_here(tmp_path):
     done = run_module("-c", code_of("docs/guides/from_tfmot.md"), cwd=tmp_path, check=0, timeout=800)
@@ -70,7 +69,6 @@ except Exception as error:
 """
 
 
-@pytest.mark.slow
 def test_what_the_guide_says_of_other_packages_is_true(tmp_path):
     done = run_module("-c", OTHERS, cwd=tmp_path, check=0)
     assert done.stdout.count("refused") == 2
@@ -81,7 +79,6 @@ def test_what_the_guide_says_of_other_packages_is_true(tmp_path):
 QUICKSTART = ROOT / "notebooks" / "quickstart.ipynb"
 
 
-@pytest.mark.slow
 def test_the_quickstart_notebook_runs_from_a_clean_kernel(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     notebook = nbformat.read(QUICKSTART, as_version=4)

@@ -11,6 +11,8 @@ import pytest
 from compression.devices import micro
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):

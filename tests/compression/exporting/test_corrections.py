@@ -66,6 +66,7 @@ def test_each_way_gives_a_file_near_keras(recipe, tmp_path):
     assert np.abs(litert.run(path, x) - expected).max() <= 0.03 * np.abs(expected).max()
 
 
+@pytest.mark.slow
 def test_learnt_int8_keeps_skipped_layers_and_writes_its_own_scales(tmp_path):
     model, interface, x = one_layer()
     rows = {}

@@ -62,6 +62,7 @@ def test_int8_files_take_raw_numbers_in_float32_and_lose_little(tmp_path):
     np.testing.assert_allclose(wide, found * 5e4 + 2e5, atol=3e3)
 
 
+@pytest.mark.slow
 def test_quantization_aware_training_rounds_behind_them(tmp_path):
     model, x, _ = trained(InUnits())
     points = qat.Points(model, x[:8])
@@ -106,7 +107,13 @@ class Frames(InFloat):
 
 @pytest.mark.parametrize(
     ("recipe", "within"),
-    [("float16", 2e-3), ("dynamic", 0.05), ("int4", 0.3), ("int8", 0.1), ("int8(rounding=learnt)", 0.1)],
+    [
+        ("float16", 2e-3),
+        ("dynamic", 0.05),
+        ("int4", 0.3),
+        ("int8", 0.1),
+        pytest.param("int8(rounding=learnt)", 0.1, marks=pytest.mark.slow),
+    ],
 )
 def test_matrices_of_layers_in_float_are_never_rounded(recipe, within, tmp_path):
     keras.utils.set_random_seed(0)

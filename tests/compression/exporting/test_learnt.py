@@ -40,7 +40,7 @@ def calls(x):
     return lambda: ({"image": x[i : i + 1]} for i in range(len(x)))
 
 
-@pytest.mark.parametrize("groups", [1, 4])
+@pytest.mark.parametrize("groups", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_learnt_rounding_is_nearer_to_keras_than_the_nearest_and_deterministic(groups, tmp_path):
     model, interface, x = network(groups=groups)
     logits = keras.Model(model.inputs, model.layers[-2].output)  # before the softmax; one layer less
@@ -91,6 +91,7 @@ def test_bits_go_where_they_help_the_outputs_most_and_fit(tmp_path):
     assert 0 < sum(each.size // 2 for each in four if each.place in some) <= 300
 
 
+@pytest.mark.slow
 def test_a_mixed_file_fits_and_says_which_layer_has_how_many_bits(tmp_path):
     model, interface, x = network()
     sizes = {}
@@ -111,6 +112,7 @@ def test_examples_are_needed_unless_rounding_is_nearest(tmp_path):
         tflite.export(model, tmp_path / "m.tflite", parse("int4"), interface)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["loop", "unrolled"])
 def test_recurrent_kernels_are_rounded(kernel, tmp_path):
     model, interface, x = small("lstm", "tokens")

@@ -27,6 +27,7 @@ MODELS = {
     "tc_resnet, frames side by side": (TCResNet, {"alpha": 0.25, "num_blocks": 6, "frame_ms": 20.0, "hop_ms": 20.0}),
     "streaming_wakeword": (StreamingWakeword, {"kernels": (3, 5), "filters": (8, 6), "features": "logmel"}),
 }
+SLOW = ("ds_cnn", "ds_cnn, pcen", "tc_resnet, frames side by side", "streaming_wakeword")
 
 
 def made(name, **options):
@@ -41,7 +42,7 @@ def made(name, **options):
     return model
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in MODELS])
 def test_answers_are_those_of_the_model_on_clips_and_on_the_whole(name, tmp_path):
     model = made(name)
     interface = streaming.interface_of(model, CLIP)

@@ -18,6 +18,8 @@ from zoo.data import Split
 from zoo.isolation import child
 from zoo.runs.folder import pretrained
 
+SLOW = pytest.mark.slow
+
 
 def exported(folder, model, interface, recipe, x, **options):
     path = folder / "model.tflite"
@@ -32,12 +34,12 @@ def keras_probabilities(model, x):
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        pytest.param("simplenet", "image", marks=pytest.mark.slow),
+        pytest.param("simplenet", "image", marks=SLOW),
         ("cnn", "image"),
-        pytest.param("lstm", "image", marks=pytest.mark.slow),  # every kernel is tested below
+        pytest.param("lstm", "image", marks=SLOW),  # every kernel is tested below
         ("lstm", "tokens"),
         ("self_attention", "image"),
-        pytest.param("self_attention", "tokens", marks=pytest.mark.slow),
+        pytest.param("self_attention", "tokens", marks=SLOW),
     ],
 )
 def test_float32_equals_keras(name, kind, tmp_path):
@@ -49,10 +51,10 @@ def test_float32_equals_keras(name, kind, tmp_path):
 @pytest.mark.parametrize(
     ("recipe", "types", "ends", "tolerance", "refused_by_micro"),
     [
-        ("float16", {"float16"}, ("float32", "float32"), 2e-3, "float16 weights (DEQUANTIZE)"),
+        pytest.param("float16", {"float16"}, ("float32", "float32"), 2e-3, "float16 weights (DEQUANTIZE)", marks=SLOW),
         ("dynamic", {"int8"}, ("float32", "float32"), 2e-2, "int8 weights for float32 activations (CONV_2D)"),
         ("int8", {"int8"}, ("int8", "int8"), 2e-2, ""),
-        ("int8(io=float32)", {"int8"}, ("float32", "float32"), 2e-2, ""),
+        pytest.param("int8(io=float32)", {"int8"}, ("float32", "float32"), 2e-2, "", marks=SLOW),
         ("int16x8", {"int8"}, ("int16", "int16"), 2e-2, ""),
         ("int4", {"int4"}, ("float32", "float32"), 2e-1, "int4 weights for float32 activations (CONV_2D)"),
     ],
@@ -86,7 +88,7 @@ def test_only_skipped_layers_stay_float32(tmp_path):
 
 
 # unrolled is slow, and the int8 tests below cover it.
-@pytest.mark.parametrize("kernel", ["loop", pytest.param("unrolled", marks=pytest.mark.slow), "fused"])
+@pytest.mark.parametrize("kernel", ["loop", pytest.param("unrolled", marks=SLOW), "fused"])
 def test_lstm_kernels_agree_with_keras_and_restore_the_model(kernel, tmp_path):
     model, interface, x = small("lstm")
     path, found = exported(tmp_path, model, interface, "float32", x, kernel=kernel)
@@ -101,7 +103,7 @@ def test_lstm_kernels_agree_with_keras_and_restore_the_model(kernel, tmp_path):
     assert all(not layer.unroll and "call" not in vars(layer) for layer in recurrent_layers(model))
 
 
-@pytest.mark.parametrize(("cell", "kernel"), [("gru", "auto"), pytest.param("lstm", "fused", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("cell", "kernel"), [("gru", "auto"), pytest.param("lstm", "fused", marks=SLOW)])
 def test_recurrent_layers_in_int8(cell, kernel, tmp_path):
     model, interface, x = small("lstm", cell=cell)
     path, found = exported(tmp_path, model, interface, "int8", x, kernel=kernel)
@@ -115,7 +117,7 @@ def test_layer_normalization_in_16_bits(tmp_path):
     np.testing.assert_allclose(found, keras_probabilities(model, x), atol=3e-2)
 
 
-@pytest.mark.parametrize("form", ["sequential", "functional"])
+@pytest.mark.parametrize("form", [pytest.param("sequential", marks=SLOW), "functional"])
 def test_a_users_keras_model_with_a_batch_of_four(form, tmp_path):
     keras.utils.set_random_seed(2)
     layers = [keras.layers.Dense(7, "relu"), keras.layers.LayerNormalization(), keras.layers.Dense(3)]
@@ -201,7 +203,7 @@ def test_a_crash_of_the_converter_is_an_error_message(tmp_path):
         child.run("compression.exporting.converter", job, seconds=200)
 
 
-@pytest.mark.parametrize("kind", ["cells", pytest.param("convolutional", marks=pytest.mark.slow), "loop"])
+@pytest.mark.parametrize("kind", ["loop", *(pytest.param(kind, marks=SLOW) for kind in ("cells", "convolutional"))])
 def test_loops_are_written_out_or_refused_in_integers(kind, tmp_path):
     """The converter crashes on a loop. Recurrent layers with cells of one's own have no class of their own."""
 

@@ -62,6 +62,8 @@ NETWORKS = {
     "cropped": (cropped, (16, 12, 2)),
     "dilated": (dilated, (21, 10, 2)),
 }
+SLOW = ("residual, even", "unpadded", "dilated")
+networks = pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in NETWORKS])
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +118,7 @@ def in_micro(content):
     return np.array(found)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@networks
 def test_patches_give_the_same_integers_in_every_stage_number_and_cut(name, exported):
     model = flatbuffer.read(exported(name))
     plain, plain_reference = (in_litert(flatbuffer.pack(model), kernels) for kernels in (False, True))
@@ -138,7 +140,7 @@ def test_patches_give_the_same_integers_in_every_stage_number_and_cut(name, expo
 
 
 @installed
-@pytest.mark.parametrize("name", NETWORKS)
+@networks
 def test_plans_of_patched_files_give_the_same_integers_in_tflite_micro(name, exported, tmp_path):
     model, path = flatbuffer.read(exported(name)), tmp_path / "planned.tflite"
     plain, planned = in_micro(flatbuffer.pack(model)), 0
@@ -224,13 +226,14 @@ def test_tensors_in_another_order_take_less_and_give_the_same(tmp_path):
     assert not choosing.arrange(path)  # nothing is left to gain
 
 
+@pytest.mark.slow
 @installed
 @pytest.mark.parametrize(
     ("name", "most", "patches"),
     [
         ("resnet8_cifar10_int8_reference", 43_000, 3),
-        pytest.param("mobilenet_vww96_int8_reference", 74_000, 4, marks=pytest.mark.slow),
-        pytest.param("dscnn_kws_int8_reference", 24_272, 1, marks=pytest.mark.slow),
+        ("mobilenet_vww96_int8_reference", 74_000, 4),
+        ("dscnn_kws_int8_reference", 24_272, 1),
     ],
 )
 def test_reference_files_take_the_least_arena_that_is_found(name, most, patches, tmp_path):

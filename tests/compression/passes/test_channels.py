@@ -145,6 +145,7 @@ def test_recurrent_cells(kind):
     assert model.first.compute_output_shape((None, 7, 3)) == (None, 7, 3)
 
 
+@pytest.mark.slow
 def test_recurrent_layers_in_both_directions_are_saved(tmp_path):
     inputs = keras.Input((7, 3))
     x = layers.Bidirectional(layers.LSTM(4, return_sequences=True), name="both")(inputs)
@@ -170,7 +171,7 @@ def test_layers_side_by_side_are_both_pruned():
     assert {10, 11} <= set(plan.inputs["norm"].indices)  # channels of the model's input
 
 
-@pytest.mark.parametrize("kind", ["image", "tokens"])
+@pytest.mark.parametrize("kind", [pytest.param("image", marks=pytest.mark.slow), "tokens"])
 def test_heads_and_feed_forward_of_self_attention(kind, tmp_path):
     model, _, x = small("self_attention", kind, num_blocks=2, num_heads=4)
     readers = {}

@@ -360,6 +360,7 @@ def test_a_variance_that_rounds_to_zero_is_what_the_file_takes_it_for(tmp_path):
         check(name, output)
 
 
+@pytest.mark.slow
 def test_normalisations_of_uneven_rows_are_trained_without_nan():
     model, x = branches(NORMALIZED), uneven()
     points = grids.Points(model, x[:4])

@@ -119,7 +119,9 @@ def test_invalid_pruning_is_a_usage_error(text, words):
     assert all(word in str(error.value) for word in words), error.value
 
 
-@pytest.mark.parametrize("init", ["linear", "density", "kmeans++"])
+@pytest.mark.parametrize(
+    "init", ["linear", *(pytest.param(init, marks=pytest.mark.slow) for init in ("density", "kmeans++"))]
+)
 def test_clustering_limits_distinct_values_and_keeps_zeros_of_pruning(init):
     model, _, x = small("simplenet", units=(24, 16))
     for variable in (v for layer in with_kernels(model).values() for v in kernels_of(layer)):

@@ -120,7 +120,7 @@ def test_a_file_for_other_inputs_is_refused(int8, loaded):
         receipt.measure(int8.path, classification.ClassSubject(model, interface, Split(x, np.zeros(len(x), np.int32))))
 
 
-@pytest.mark.parametrize("recipe", ["float32", "int8"])
+@pytest.mark.parametrize("recipe", [pytest.param("float32", marks=pytest.mark.slow), "int8"])
 def test_camera_bytes_are_scaled_inside_the_file(recipe, loaded, tmp_path):
     model, data = loaded
     made = pipeline.compress(model, data, recipe, tmp_path, export=ExportOptions(uint8=True))
@@ -186,6 +186,7 @@ def test_calibration_examples_have_the_classes_of_the_whole():
     assert (chosen.x != classification.stratified(split, 50, seed=4).x).any()
 
 
+@pytest.mark.slow
 def test_texts_are_compressed_with_their_vocabulary(tmp_path):
     model, interface, x = small("lstm", "tokens")
     split = Split(x, np.arange(len(x), dtype=np.int32) % CLASSES)
@@ -224,7 +225,7 @@ def test_sensitivity_finds_the_layer_that_quantization_harms(loaded, tmp_path):
     assert (tmp_path / "picture.png").read_bytes()[:4] == b"\x89PNG"
 
 
-@pytest.mark.parametrize("name", ["savedmodel", "onnx"])
+@pytest.mark.parametrize("name", ["savedmodel", pytest.param("onnx", marks=pytest.mark.slow)])
 def test_other_formats_give_the_same_probabilities(name, loaded, tmp_path):
     model, data = loaded
     subject = classification.ClassSubject(model, classification.interface_of(data.spec, batch=None), data.test)

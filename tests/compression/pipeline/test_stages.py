@@ -97,6 +97,7 @@ def test_all_words_together_keep_what_each_won(chain, model):
     assert chain.path.with_suffix(".stages.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_later_stages_move_no_zero_and_part_no_group(chain, model, data):
     folder = chain.path.parent / chain.receipt["made"]["stages_folder"]
     kernels = []
@@ -171,6 +172,7 @@ def test_a_quantized_file_is_within_a_step_of_the_model_as_it_was_trained(name, 
     assert made.receipt["parity"]["largest_difference"] <= steps / 256  # half a step is the output's own rounding
 
 
+@pytest.mark.slow
 def test_channels_make_a_smaller_file_that_loads_alone(model, data, tmp_path):
     made = compressed(model, data, "channels(0.5, epochs=25, learning_rate=2e-2) + float32", tmp_path)
     first, last = made.receipt["stages"]
@@ -203,11 +205,10 @@ def test_stages_are_refused_before_any_is_trained(model, data, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_another_model_does_not_continue_these_stages(model, data, tmp_path):
-    compressed(model, data, "cluster(4, epochs=1) + float32", tmp_path)
+def test_another_model_does_not_continue_these_stages(chain, data):
     other, _, _ = small("cnn", filters=(8, 12), units=24)
     with pytest.raises(UsageError, match="holds other stages: model"):
-        compressed(other, data, "cluster(4, epochs=1) + float32", tmp_path)
+        compressed(other, data, CHAIN, chain.path.parent)
 
 
 def test_another_teacher_does_not_continue_these_stages(model, data, tmp_path):
@@ -273,6 +274,7 @@ def test_two_replicas_give_what_one_gives(recipe, data, tmp_path, mirrored):
         np.testing.assert_allclose(files["mirrored"].ranges[name], pair, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_a_student_learns_from_its_teacher_alone_and_while_it_is_pruned(model, data, tmp_path):
     student, interface, _ = small("cnn", filters=(4, 5), units=6)
     teachers = lambda: [copies(model)()]  # noqa: E731
@@ -295,6 +297,7 @@ def test_a_student_learns_from_its_teacher_alone_and_while_it_is_pruned(model, d
     assert zeros[0]["zeros"] == zeros[0]["elements"] - round(zeros[0]["elements"] * 0.5)
 
 
+@pytest.mark.slow
 def test_without_a_teacher_the_model_teaches_itself(model, data, tmp_path):
     named = compressed(
         model, data, "prune(0.5) + distill(a) + float32", tmp_path / "a", teachers=lambda: [copies(model)()]
@@ -305,6 +308,7 @@ def test_without_a_teacher_the_model_teaches_itself(model, data, tmp_path):
         compressed(model, data, "prune(0.5) + distill(a) + float32", tmp_path / "c")
 
 
+@pytest.mark.slow
 def test_a_model_of_ones_own_is_trained_too(data, tmp_path):
     keras.utils.set_random_seed(0)
     inputs = keras.Input((9, 10, 1))

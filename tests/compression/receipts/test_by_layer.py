@@ -36,7 +36,10 @@ def dense():
     return model, Interface("features", (12,)), np.random.default_rng(3).normal(size=(20, 12)).astype(np.float32)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("cnn", "image"), ("transformer", "tokens"), ("self_attention", "image")])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("cnn", "image"), pytest.param("transformer", "tokens", marks=pytest.mark.slow), ("self_attention", "image")],
+)
 def test_a_file_in_float32_has_no_error_in_any_layer(name, kind, tmp_path):
     found, _ = compared(*small(name, kind), "float32", tmp_path)
     assert found["examples"] == by_layer.EXAMPLES and len(found["layers"]) > 4
@@ -60,7 +63,9 @@ def test_fused_layers_are_one_row_that_names_the_first_and_the_last(tmp_path):
     assert 1e-4 < rows["filters"]["own_error"] < 0.05 and "to" not in rows["head"]
 
 
-@pytest.mark.parametrize("bad", ["second", "third", "last"])
+@pytest.mark.parametrize(
+    "bad", [pytest.param("second", marks=pytest.mark.slow), pytest.param("third", marks=pytest.mark.slow), "last"]
+)
 def test_the_layer_that_alone_is_quantized_is_the_worst_by_as_much_as_its_weights_say(dense, bad, tmp_path):
     model, interface, x = dense
     others = "|".join(layer.name for layer in model.layers if layer.name != bad)

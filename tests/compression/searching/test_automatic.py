@@ -49,6 +49,7 @@ def test_impossible_requests_are_refused(words, message, image_run, tmp_path, ca
     assert status == 2 and message in error and len(error.strip().splitlines()[-1]) < 400, error
 
 
+@pytest.mark.slow
 def test_the_smallest_file_that_keeps_the_accuracy_is_taken(image_run, tmp_path, capsys):
     status, out, error = said(capsys, compress, image_run, "--recipe", "auto", "--output", tmp_path, "--json")
     assert status == 0, error

@@ -27,15 +27,15 @@ from zoo.config.train_config import TrainConfig
 from zoo.runs.folder import RunFolder
 from zoo.system.files import sha256
 
-QUICK = ("--space", "epochs=1", "--space", "rate=2", "--space", "precision=int8,int4")
+QUICK = ("--space", "epochs=1", "--space", "rate=2", "--space", "precision=int8", "--space", "qat=false")
 
 
 @pytest.fixture(scope="module")
 def searched(image_run, tmp_path_factory):
-    """Return the folder and result of a search with three trials."""
+    """Return the folder and result of a search with two trials."""
     folder, out = tmp_path_factory.mktemp("search") / "found", io.StringIO()
     with contextlib.redirect_stdout(out):
-        words = [str(image_run), "--max-bytes", "2400", "--trials", "3", *QUICK, "--output", str(folder), "--json"]
+        words = [str(image_run), "--max-bytes", "2400", "--trials", "2", *QUICK, "--output", str(folder), "--json"]
         assert search.main(words) == 0
     return folder, json.loads(out.getvalue())
 
@@ -49,7 +49,7 @@ def test_the_winner_is_within_the_budget_and_all_files_are_written(searched):
     receipt = json.loads(file.with_name(file.name.replace(".tflite", ".receipt.json")).read_text())
     assert receipt["test"]["litert"]["accuracy"] == winner["test_accuracy"]
     assert receipt["test"]["examples"] == result["test_examples"] == 48
-    assert result["trials"] == 3 and len(result["files"]) + result["stopped_early"] == 3
+    assert result["trials"] == 2 and len(result["files"]) + result["stopped_early"] == 2
     with (folder / "front.csv").open() as front:
         rows = list(csv.DictReader(front))
     assert [int(row["bytes"]) for row in rows] == [row["bytes"] for row in result["front"]]
@@ -63,6 +63,7 @@ def test_the_winner_is_within_the_budget_and_all_files_are_written(searched):
     assert any("init=scratch" in r["recipe"] and "distill" not in r["recipe"] for r in result["files"])
 
 
+@pytest.mark.slow
 def test_the_printed_command_reproduces_the_file(searched, image_run, tmp_path):
     _, result = searched
     command = result["winner"]["command"]
@@ -72,6 +73,7 @@ def test_the_printed_command_reproduces_the_file(searched, image_run, tmp_path):
     assert sha256(tmp_path / result["winner"]["path"]) == result["winner"]["sha256"]
 
 
+@pytest.mark.slow
 def test_the_winner_can_be_verified(searched, image_run, capsys):
     folder, result = searched
     status, out, error = said(capsys, verify, folder / "files" / result["winner"]["path"], image_run)
@@ -84,7 +86,7 @@ def test_a_complete_search_is_not_repeated(searched, image_run, capsys, monkeypa
     folder, before = searched
     for name in ("estimate", "train_and_measure", "receipt_on_test"):
         monkeypatch.setattr(explore, name, None)
-    words = (image_run, "--max-bytes", "2400", *QUICK, "--output", folder, "--trials", "3", "--json")
+    words = (image_run, "--max-bytes", "2400", *QUICK, "--output", folder, "--trials", "2", "--json")
     status, out, error = said(capsys, search, *words)
     assert status == 0, error
     assert {key: json.loads(out)[key] for key in ("winner", "front", "files")} == {
@@ -115,7 +117,7 @@ def test_a_search_resumes_and_another_budget_reuses_known_trials(searched, image
 def test_an_unmet_budget_is_reported_with_the_closest_file(searched, image_run, tmp_path, capsys):
     folder = tmp_path / "found"
     shutil.copytree(searched[0], folder)
-    words = (image_run, "--max-bytes", "2400", "--min-accuracy", "1", *QUICK, "--output", folder, "--trials", "3")
+    words = (image_run, "--max-bytes", "2400", "--min-accuracy", "1", *QUICK, "--output", folder, "--trials", "2")
     status, out, error = said(capsys, search, *words)
     best = max(row["accuracy"] for row in searched[1]["files"])
     if best < 1:

@@ -79,7 +79,7 @@ def killed(folder, sampler, moment, at):
     return child.exitcode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random"])
+@pytest.mark.parametrize("sampler", [pytest.param("tpe", marks=pytest.mark.slow), "random"])
 def test_a_search_that_is_killed_five_times_tries_what_an_undisturbed_one_tries(tmp_path, sampler):
     whole = searched(tmp_path / "whole", sampler)
     assert len(studies.new_rows(whole)) == TRIALS and len({row["recipe"] for row in whole}) > TRIALS / 2

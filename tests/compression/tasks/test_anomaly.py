@@ -37,6 +37,7 @@ def errors(path, split):
     return np.square(x - litert.run(path, x)).reshape(len(x), -1).mean(1)
 
 
+@pytest.mark.slow
 def test_the_scores_of_a_receipt_are_those_of_the_file(file):
     path, data, receipt = file
     found, odd = errors(path, data.test), data.test.y != 0
@@ -49,6 +50,7 @@ def test_the_scores_of_a_receipt_are_those_of_the_file(file):
     assert scores["detected"] == (found[odd] > limit).mean() and scores["false_alarms"] == (found[~odd] > limit).mean()
 
 
+@pytest.mark.slow
 def test_a_file_says_how_its_score_is_computed(file):
     path, _, receipt = file
     about = json.loads(flatbuffer.metadata(flatbuffer.read(path), METADATA))
@@ -59,6 +61,7 @@ def test_a_file_says_how_its_score_is_computed(file):
     assert 0 <= receipt["parity"]["score_difference"] <= receipt["parity"]["largest_score_difference"]
 
 
+@pytest.mark.slow
 def test_searches_are_refused_because_validation_examples_are_all_normal(anomaly_run):
     run = source.open_run(anomaly_run, {})
     model, data = run.load()
@@ -68,7 +71,7 @@ def test_searches_are_refused_because_validation_examples_are_all_normal(anomaly
         kind.build(Export(model, exported, data)).class_indices(data.train)
 
 
-@pytest.mark.parametrize("shape", [(13, 12, 1), (20, 3)])
+@pytest.mark.parametrize("shape", [(13, 12, 1), pytest.param((20, 3), marks=pytest.mark.slow)])
 def test_microcontrollers_have_the_operators_of_the_convolutional_autoencoder(shape, tmp_path):
     model = ConvAutoencoder(filters=(4, 8), code=2)
     model.build((None, *shape))

@@ -29,6 +29,16 @@ from zoo.console.errors import UsageError
 # A model of one's own is no run; test_own_model.py has its tests.
 TASKS = [name for name in tasks.TASKS if task_facts.of(name).from_data]
 RECIPES = ("quantized", pytest.param("float32", marks=pytest.mark.slow))
+# The default run compresses these in tests of their own.
+ELSEWHERE = ("segmentation", "detection", "generation")
+
+
+def of_task(task, *values):
+    """Return the parameters of a test of a task."""
+    return pytest.param(task, *values, marks=[pytest.mark.slow] * (task in ELSEWHERE))
+
+
+tasks_of_runs = pytest.mark.parametrize("task", [of_task(task) for task in TASKS])
 SINCE_0_2 = ("digest", "beside", "tolerances", "task", "weights_sha256", "stages_sha256")
 
 
@@ -84,7 +94,7 @@ def test_every_task_of_the_zoo_has_a_form_in_the_module_of_its_name():
         tasks.of("translations")
 
 
-@pytest.mark.parametrize("task", TASKS)
+@tasks_of_runs
 def test_a_form_gives_the_model_its_examples_and_the_file_its_calibration(task, opened):
     exported, form = form_of(task, opened)
     exported(form.examples(4, seed=0))
@@ -96,7 +106,7 @@ def test_a_form_gives_the_model_its_examples_and_the_file_its_calibration(task, 
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize("task", TASKS)
+@tasks_of_runs
 def test_a_file_is_measured_and_describes_itself(task, recipe, made, opened):
     file = made(task, recipe)
     receipt = file.receipt
@@ -114,14 +124,14 @@ def test_a_file_is_measured_and_describes_itself(task, recipe, made, opened):
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize("task", TASKS)
+@tasks_of_runs
 def test_a_file_is_reproduced_from_its_receipt(task, recipe, made, opened):
     _, model, data = opened(task)
     measured, differences = pipeline.verify(made(task, recipe).path, model, data)
     assert differences == [] and measured["test"]["litert"] == made(task, recipe).receipt["test"]["litert"]
 
 
-@pytest.mark.parametrize("task", TASKS)
+@tasks_of_runs
 def test_scores_are_put_into_words(task, made, opened):
     form, receipt = tasks.of(task), made(task, "quantized").receipt
     test = receipt["test"]
@@ -158,7 +168,7 @@ def refusals(task):
     return found
 
 
-@pytest.mark.parametrize(("task", "words", "sentence"), [(t, *each) for t in TASKS for each in refusals(t)])
+@pytest.mark.parametrize(("task", "words", "sentence"), [of_task(t, *each) for t in TASKS for each in refusals(t)])
 def test_what_a_task_cannot_have_is_refused_before_the_run_is_loaded(
     task, words, sentence, request, tmp_path, capsys, monkeypatch
 ):

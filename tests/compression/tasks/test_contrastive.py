@@ -20,6 +20,8 @@ from tests.compression.tasks.conftest import PAIR_SETTINGS
 from zoo.data.images import scaled
 from zoo.models import CrossModal
 
+pytestmark = pytest.mark.slow
+
 # How far the direction of a vector may be from Keras', as one minus the cosine.
 PRECISIONS = {"float32": 1e-6, "float16": 1e-4, "dynamic": 5e-3, "int4": 0.2, "int8": 5e-2}
 
@@ -94,7 +96,6 @@ def test_a_receipt_is_reproduced_and_the_file_says_how_pairs_are_scored(contrast
     assert text.startswith("test.litert.caption_to_image_recall_at_1: the receipt says")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("bare", [False, True])
 def test_a_fusion_head_is_scored_by_the_weights_that_the_file_says(bare, loaded, tmp_path):
     _, data = loaded
@@ -110,7 +111,6 @@ def test_a_fusion_head_is_scored_by_the_weights_that_the_file_says(bare, loaded,
         np.testing.assert_allclose(json.loads(noted)["weights"], model.score)
 
 
-@pytest.mark.slow
 def test_training_words_come_before_a_file(loaded, contrastive_run, tmp_path):
     model, data = loaded
     training = source.open_run(contrastive_run, {}, any_task=True).config

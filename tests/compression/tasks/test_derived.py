@@ -35,7 +35,7 @@ def model():
     return made
 
 
-@pytest.mark.parametrize("saved", [False, True])
+@pytest.mark.parametrize("saved", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_an_adapted_normalization_reaches_the_file(model, saved, tmp_path):
     """Keras' set_weights leaves the constants that the layer computes with as they were."""
     given = tmp_path / "model.keras" if saved else model
@@ -50,8 +50,11 @@ def test_an_adapted_normalization_reaches_the_file(model, saved, tmp_path):
 
 @pytest.mark.parametrize(
     "recipe",
-    ["int8", "qat + int8"]
-    + [pytest.param(each, marks=pytest.mark.slow) for each in ("int8(rounding=learnt)", "dynamic", "int4")],
+    ["int8"]
+    + [
+        pytest.param(each, marks=pytest.mark.slow)
+        for each in ("qat + int8", "int8(rounding=learnt)", "dynamic", "int4")
+    ],
 )
 def test_features_in_units_of_their_own_keep_their_precision(model, recipe, tmp_path):
     """The file takes floats, and the layer that brings them to one scale stays in float32."""

@@ -49,6 +49,7 @@ def made(generation_run, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("recipe", "pixels"), [("float32", 1e-5), ("int8", 0.1)])
 def test_a_file_draws_the_runs_own_images_and_says_how_near_they_are(recipe, pixels, made, loaded, generation_run):
     model, data = loaded
@@ -71,6 +72,7 @@ def test_a_file_draws_the_runs_own_images_and_says_how_near_they_are(recipe, pix
     assert (made / f"{recipe}.labels.txt").read_text() == "low\nmiddle\nhigh\n"
 
 
+@pytest.mark.slow
 def test_a_receipt_is_reproduced_and_a_difference_is_named(made, generation_run, capsys):
     path = made / "int8.tflite"
     assert verify.main([str(path), str(generation_run)]) == 0
@@ -83,6 +85,7 @@ def test_a_receipt_is_reproduced_and_a_difference_is_named(made, generation_run,
     receipt.write_text(text)
 
 
+@pytest.mark.slow
 def test_a_receipt_does_not_depend_on_the_processor_that_drew_the_images(made, generation_run, monkeypatch, capsys):
     predict = keras.Model.predict
 

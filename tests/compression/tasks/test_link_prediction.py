@@ -14,6 +14,8 @@ from compression.tasks.link_prediction import QUESTIONS, LinkPrediction
 from tests.compression.conftest import altered
 from zoo.tasks import link_prediction
 
+pytestmark = pytest.mark.slow
+
 # The largest difference in probability and in MRR from Keras.
 PRECISIONS = {"float32": (1e-6, 0), "float16": (1e-3, 0.03), "dynamic": (0.03, 0.06), "int4": (0.3, 0.2)}
 
@@ -72,7 +74,6 @@ def test_questions_are_spread_over_both_directions(loaded):
     assert len(link_prediction.spread(data.test, QUESTIONS)) == len(data.test)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["prune(0.5, epochs=5) + dynamic", "cluster(16, epochs=2) + float32",
                                     "qat(epochs=2) + dynamic", "qat(epochs=2) + int4"])  # fmt: skip
 def test_recipes_that_train(recipe, link_prediction_run, loaded, tmp_path):

@@ -56,13 +56,8 @@ RECIPES = (
 REFUSED = {
     ("int16x8", ""): "int16x8: the converter cannot leave (front|standardize) in float32",
 }
-# Cells of the quick tests: refusals, and what once gave files that were wrong.
-QUICK = {
-    ("ds_cnn", "int16x8"),
-    ("ds_cnn", "int8(rounding=learnt)"),
-    ("ds_cnn", "cluster(8) + dynamic"),
-    ("autoencoder on sound", "qat + int8"),
-}
+# Cells of the quick tests.
+QUICK = {("ds_cnn", "int16x8")}
 # Cells whose anomalies lie beyond the integer ranges, which are of normal examples: their scores are cut off, and the
 # threshold, the score of a normal example, tells whether the file is right.
 CUT = {("autoencoder_conv on sound", "prune(0.5) + int8"), ("autoencoder_conv on sound", "cluster(8) + int8")}

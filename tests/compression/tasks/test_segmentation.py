@@ -44,7 +44,7 @@ def test_a_file_gives_the_scores_of_the_model(opened, tmp_path):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("recipe", ["float32", "int8"])
+@pytest.mark.parametrize("recipe", [pytest.param("float32", marks=pytest.mark.slow), "int8"])
 def test_a_file_of_classes_gives_the_highest_score(opened, recipe, tmp_path):
     _, model, data = opened
     file = made(opened, recipe, tmp_path, argmax=True)
@@ -57,6 +57,7 @@ def test_a_file_of_classes_gives_the_highest_score(opened, recipe, tmp_path):
     assert differences == [] and "loss" not in file.receipt["test"]["litert"]
 
 
+@pytest.mark.slow
 def test_a_file_for_a_camera_answers_at_its_size(opened, tmp_path):
     file = made(opened, "float32", tmp_path, uint8=True, input_size=(24, 30))
     assert file.receipt["about"]["output"]["shape"] == [24, 30, 4]

@@ -46,6 +46,7 @@ def test_an_int8_file_takes_samples_and_gives_integers(run):
     assert words["input"].endswith("samples of sound from -1 to 1, 8000 in a second")
 
 
+@pytest.mark.slow
 def test_dynamic_files_leave_the_front_end_in_float(run):
     made = api.compress(run, recipe="dynamic")
     receipt, model = made.receipt, flatbuffer.read(made.path)
@@ -58,6 +59,7 @@ def test_dynamic_files_leave_the_front_end_in_float(run):
     assert receipt["parity"]["largest_difference"] < 0.05
 
 
+@pytest.mark.slow
 def test_a_file_takes_the_integers_of_features_outside(run, tmp_path):
     data = load_like(RunFolder(run), RunFolder(run).read_config()["config"])
     receipt = outside.export(load(run), tmp_path, data)

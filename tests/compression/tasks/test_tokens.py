@@ -68,6 +68,7 @@ def softmax(logits):
     return weights / weights.sum(-1, keepdims=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PRECISIONS)
 def test_every_step_of_a_file_is_keras_own_and_depends_on_the_source_as_in_keras(name, files, loaded):
     model, data = loaded
@@ -89,6 +90,7 @@ def test_every_step_of_a_file_is_keras_own_and_depends_on_the_source_as_in_keras
     assert changes[0] == pytest.approx(changes[1], abs=effect)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["float32", "float16", "dynamic", "int8"])
 def test_the_table_that_embeds_targets_and_scores_them_is_stored_once(name, files, loaded):
     model, data = loaded
@@ -129,6 +131,7 @@ def _windows(vocabulary_size, length=6):
     return Dataset(spec, *[Split(x, y)] * 3, vocabulary=SimpleNamespace(sha256="", save=lambda path: None))
 
 
+@pytest.mark.slow
 def test_a_language_model_as_a_file(tmp_path):
     keras.utils.set_random_seed(1)
     model = TransformerLM(40, num_layers=2, model_dim=16, num_heads=2, ff_dim=24)
@@ -235,6 +238,7 @@ def on_a_device(made, *words):
     return subprocess.run([*map(str, words)], cwd=made.parent, env=env, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_a_device_translates_as_keras_does_with_litert_and_numpy_alone(made, translation_run):
     rows = keras_translations(translation_run)[:12]
     texts = [row["source"] for row in rows]
@@ -251,6 +255,7 @@ def test_a_device_translates_as_keras_does_with_litert_and_numpy_alone(made, tra
     )
 
 
+@pytest.mark.slow
 def test_a_device_refuses_what_does_not_belong_together(made, tmp_path, files):
     for name in ("generate.py", "int8.tflite", "int8.vocabulary.json", "int8.target_vocabulary.json"):
         shutil.copy(made.parent / name, tmp_path)
@@ -280,6 +285,7 @@ def test_a_device_refuses_what_does_not_belong_together(made, tmp_path, files):
     refused(file, "roter Hund")
 
 
+@pytest.mark.slow
 def test_a_receipt_is_reproduced_and_says_how_texts_were_searched_for(made, translation_run, loaded, capsys):
     stored = json.loads(made.with_suffix(".receipt.json").read_text())
     _, data = loaded
@@ -324,6 +330,7 @@ def test_every_training_word_of_texts(loaded, translation_run, tmp_path):
     assert max(row["distinct"] for row in rows) <= 17 and made.receipt["test"]["litert"]["exact_match"] > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -348,6 +355,7 @@ def test_what_cannot_be_is_refused_in_one_sentence(words, expected, translation_
         assert part in error
 
 
+@pytest.mark.slow
 def test_other_commands_and_models_are_refused(translation_run, loaded, image_run, tmp_path, capsys):
     assert sensitivity.main([str(translation_run)]) == 2
     assert "expected a run that gives classes, this one is for translation" in capsys.readouterr().err

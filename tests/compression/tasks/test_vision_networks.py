@@ -21,7 +21,7 @@ NEAR = {"float32": 1e-4, "float16": 5e-3}
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n != "resnet")) for n in SMALL])
-@pytest.mark.parametrize("coupled", [False, True])
+@pytest.mark.parametrize("coupled", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_channels_are_removed_and_the_smaller_network_is_made_again(name, coupled):
     shape = (16, 16, 3)
     model = make(name, shape)

@@ -57,6 +57,7 @@ def test_evaluate_measures_predict(folder, tmp_path, capsys):
     assert "60 examples" in capsys.readouterr().out.splitlines()[0]
 
 
+@pytest.mark.slow
 def test_evaluate_measures_every_output(folder, capsys):
     assert evaluate.main([str(folder / "two.keras"), "--data", str(folder / "two.npz")]) == 0
     shown = [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]]

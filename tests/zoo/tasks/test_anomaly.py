@@ -141,6 +141,7 @@ def test_the_threshold_lets_the_stated_share_of_validation_examples_through(run,
     assert above <= 0.05 and above > 0.05 - 1.01 / len(data.validation)
 
 
+@pytest.mark.slow
 def test_answers_have_score_and_threshold(run, place, capsys):
     np.savez(place / "new.npz", x=np.load(place / "x.npz")["x"][:3])
     assert predict.main([str(run.run.path), str(place / "new.npz"), "--json"]) == 0

@@ -115,7 +115,8 @@ def test_a_squeal_is_found_and_nothing_where_there_is_none(model, run, place):
     assert 0.2 < roc_auc_score(odd, errors) < 0.8
 
 
-@pytest.mark.parametrize("recipe", [pytest.param("float32", marks=pytest.mark.slow), "int8"])
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["float32", "int8"])
 def test_a_file_takes_samples_and_gives_the_error_of_each_window(recipe, run, place):
     made = api.compress(run.run.path, recipe=recipe, output=place / recipe)
     receipt, data = made.receipt, load(config(place / "squeal").resolved())
@@ -158,6 +159,7 @@ def test_recordings_are_judged_clip_by_clip_to_their_end(run, place, capsys):
     assert "its threshold is that of --false-alarm-rate" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_evaluation_report_and_saved_model(run, place, capsys):
     assert evaluate.main([str(run.run.path), "--data", str(place / "squeal"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["threshold"] == run.metrics["test"]["threshold"]

@@ -122,6 +122,17 @@ CASES = {
 # The outputs of a model of one's own are the user's; tests/compression/tasks/test_own_model.py has its tests.
 NAMES = [name for name in task_facts.TASKS if name != "own_model"]
 FROM_DATA = [name for name, facts in task_facts.TASKS.items() if facts.from_data]
+# Tasks that the default run trains in tests of their own, or as tests/compression/tasks needs them.
+ELSEWHERE = (
+    *("translation", "contrastive", "generation", "link_prediction", "detection", "forecasting", "anomaly"),
+    *("regression", "multilabel"),
+)
+
+
+def each(names):
+    """Return the decorator of a test that trains each of these tasks."""
+    slow = [pytest.mark.slow]
+    return pytest.mark.parametrize("name", [pytest.param(name, marks=slow * (name in ELSEWHERE)) for name in names])
 
 
 class Training(NamedTuple):
@@ -209,7 +220,7 @@ def test_every_task_has_a_case_and_an_object():
         tasks.of("clasification")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each(NAMES)
 def test_a_few_steps_are_trained_scored_ranked_and_reported(name, trained):
     task, (data, result, scores, shown) = tasks.of(name), trained(name)
     metrics, kept = result.run.read_metrics(), tasks.kept(shown)
@@ -229,7 +240,7 @@ def test_a_few_steps_are_trained_scored_ranked_and_reported(name, trained):
     assert all(title in report for title in re.findall("<h2>[^<]*</h2>", "".join(page.sections)))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each(NAMES)
 def test_batches_have_the_form_that_is_stated(name, trained):
     task, (data, result, *_) = tasks.of(name), trained(name)
     config = result.run.read_config()["config"]
@@ -244,7 +255,7 @@ def test_batches_have_the_form_that_is_stated(name, trained):
     assert all(tensor.shape[0] == 1 for tensor in inputs)
 
 
-@pytest.mark.parametrize("name", FROM_DATA)
+@each(FROM_DATA)
 def test_a_run_answers_one_command_and_others_refuse_it(name, place, trained, capsys):
     case, facts, run = CASES[name], task_facts.of(name), trained(name).result.run
 
@@ -266,7 +277,7 @@ def test_a_run_answers_one_command_and_others_refuse_it(name, place, trained, ca
         assert f"expected a run that gives classes or texts, this one is for {name}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", [name for name in FROM_DATA if task_facts.of(name).explained])
+@each([name for name in FROM_DATA if task_facts.of(name).explained])
 def test_an_example_is_read_for_its_explanation(name, trained):
     task, (data, result, *_) = tasks.of(name), trained(name)
     texts = Texts(data.vocabulary, read_target_vocabulary(RunFolder(result.run.path), data.spec))

@@ -232,6 +232,7 @@ def test_two_replicas_train_like_one(head, folder, tmp_path):
     assert one.history[0]["val_loss"] != pytest.approx(one.history[0]["loss"], abs=0.01)
 
 
+@pytest.mark.slow
 def test_a_run_on_captions_of_its_own(folder, tmp_path, capsys):
     run = tmp_path / "run"
     words = {"data": folder / "said.csv", "settings": SMALL | {"head": "fusion"}}

@@ -89,6 +89,7 @@ def test_a_run_has_its_pictures_scores_and_report(trained, folder):
     assert list((trained / "tensorboard" / "samples").glob("events*"))
 
 
+@pytest.mark.slow
 def test_scores_are_of_what_the_average_draws(trained, folder):
     """Recognised, histogram and classes as asked, by the classifier called directly."""
     model, classifier = RunFolder(trained).load_model(), RunFolder(folder / "classifier").load_model()
@@ -184,6 +185,7 @@ def weights_of(result):
     return {v.path.partition("/")[2]: v.numpy() for v in result.model.variables}
 
 
+@pytest.mark.slow
 def test_a_run_that_stopped_goes_on_to_the_same_bits(trained, folder):
     stopped = configuration(folder, "stopped", classifier=folder / "classifier", checkpoint_every=1)
     with contextlib.suppress(Interrupted):

@@ -267,6 +267,7 @@ def test_another_graph_takes_over_rows_by_name_and_freezes_them(family, kin, cap
         np.testing.assert_array_equal(tables[1][names[1].index(name)], tables[0][names[0].index(name)])
 
 
+@pytest.mark.slow
 def test_a_classifier_of_names_takes_the_embeddings_frozen(family, kin):
     """Which family somebody is of, from what is known of them, with a row for each word of another vocabulary."""
     dim = RunFolder(family).read_config()["config"].settings["dim"]

@@ -44,6 +44,7 @@ def run(street, tmp_path_factory):
     return config.output
 
 
+@pytest.mark.slow
 def test_masks_are_learnt_and_measured_again(run):
     metrics = RunFolder(run).read_metrics()
     assert metrics["test"]["miou"] > 0.9 and metrics["test"]["boundary_f1"] > 0.5
@@ -54,6 +55,7 @@ def test_masks_are_learnt_and_measured_again(run):
     assert "Worst pictures" in report and report.count("<figure>") == 8 * 4
 
 
+@pytest.mark.slow
 def test_a_picture_of_another_size_gets_a_mask_of_its_own_size(run, street, tmp_path, capsys):
     picture = Image.open(street / "images" / "3.png").resize((75, 31))
     picture.save(tmp_path / "wide.png")

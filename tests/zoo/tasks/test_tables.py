@@ -8,6 +8,8 @@ from PIL import Image
 
 from zoo import evaluate, predict, train
 
+SLOW = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
@@ -53,6 +55,7 @@ def test_a_price_is_learnt_in_its_units_beside_gradient_boosting(place, capsys):
     assert len(capsys.readouterr().out.splitlines()) == 401
 
 
+@pytest.mark.slow
 def test_classes_and_labels_of_rows(place):
     common = ("--model", "tabular", "--set", "units=16", "--data", str(place / "t.csv"))
     metrics = trained(
@@ -69,13 +72,15 @@ def test_classes_and_labels_of_rows(place):
 @pytest.mark.parametrize(
     ("words", "score"),
     [
-        (("--model", "simplenet", "--task", "regression", "--target-column", "age", "--data", "pictures.csv"), "rmse"),
+        pytest.param(("--model", "simplenet", "--task", "regression", "--target-column", "age", "--data",
+                      "pictures.csv"), "rmse", marks=SLOW),
         (("--model", "simplenet", "--task", "multilabel", "--label-columns", "is_*", "--data", "pictures.csv"),
          "micro_f1"),
-        (("--model", "simplenet", "--task", "regression", "--target-column", "age", "--data", "named.csv"), "mae"),
-        (("--model", "lstm", "--set", "units=4", "--set", "embedding_dim=4", "--task", "regression", "--target-column",
-          "stars", "--data", "texts.csv"), "rmse"),
-        (("--model", "simplenet", "--task", "regression", "--data", "v.npz"), "r2"),
+        pytest.param(("--model", "simplenet", "--task", "regression", "--target-column", "age", "--data", "named.csv"),
+                     "mae", marks=SLOW),
+        pytest.param(("--model", "lstm", "--set", "units=4", "--set", "embedding_dim=4", "--task", "regression",
+                      "--target-column", "stars", "--data", "texts.csv"), "rmse", marks=SLOW),
+        pytest.param(("--model", "simplenet", "--task", "regression", "--data", "v.npz"), "r2", marks=SLOW),
     ],
 )  # fmt: skip
 def test_pictures_texts_and_arrays_have_numbers_and_labels(words, score, place, monkeypatch):

@@ -118,6 +118,7 @@ def test_windows_of_one_length_draw_other_tokens_by_one_compiled_function(monkey
     assert len(made) == 2 * 2  # the prompt's length, and half a window
 
 
+@pytest.mark.slow
 def test_beam_search_over_the_cache_scores_as_the_model_does():
     """Of one beam the search is greedy, and so is the plain model."""
     keras.utils.set_random_seed(2)
@@ -156,6 +157,7 @@ SMALL = ("--set", "num_layers=1", "--set", "model_dim=16", "--set", "num_heads=2
          "--set", "dropout=0", "--learning-rate", "1e-2", "--batch-size", "16", "--seed", "1")  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_language_model_learns_a_line_and_goes_on_with_it(folder, capsys):
     run = folder / "lm"
     words = ("--data", str(folder / "book.txt"), "--sequence-length", "12", "--epochs", "8", *SMALL)

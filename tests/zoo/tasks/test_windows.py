@@ -9,6 +9,8 @@ from zoo import predict
 from zoo.config.train_config import TrainConfig
 from zoo.training.loop import train
 
+pytestmark = pytest.mark.slow
+
 WINDOW, HOP = 8, 4
 
 
