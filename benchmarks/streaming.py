@@ -150,13 +150,12 @@ def _speed(folder: Path, kind: str, steps: int) -> dict[str, Any]:
     """Return the time of a step on streamed examples and on examples in memory, in alternate turns of one process."""
     with rounds.started("benchmarks.streaming", [str(folder), kind]) as (ask, facts):
         found = [ask() for _ in range(steps // TURN)]
-    streamed, kept, reading = ([turn[i] for turn in found] for i in range(3))
+    streamed, kept = ([turn[i] for turn in found] for i in range(2))
     return {
         **facts,
         "streamed_ms": statistics.median(streamed),
         "in_memory_ms": statistics.median(kept),
         "share": rounds.ratio(kept, streamed)[0],
-        "examples_per_second_read": BATCH / statistics.median(reading) * 1e3,
     }
 
 
@@ -189,17 +188,10 @@ def _side(folder: Path, kind: str) -> None:
     kept = Split(data.train.x[few], data.train.y[few])
     options = {"batch_size": BATCH, "seed": 0, "start": 0, "stop": 1_000_000}
     batches = [iter(training_batches(split, **options)) for split in (data.train, kept)]
-    alone = iter(training_batches(data.train, **options | {"seed": 1}))
 
     def turn_ms(batches: Any) -> float:
         began = time.perf_counter()
         float(run(batches, TURN)["loss"])
-        return (time.perf_counter() - began) / TURN * 1e3
-
-    def read_ms() -> float:
-        began = time.perf_counter()
-        for _ in range(TURN):
-            next(alone)
         return (time.perf_counter() - began) / TURN * 1e3
 
     turn = 0
@@ -208,7 +200,7 @@ def _side(folder: Path, kind: str) -> None:
         nonlocal turn
         turn += 1
         found = {side: turn_ms(batches[side]) for side in ((0, 1) if turn % 2 else (1, 0))}
-        return [found[0], found[1], read_ms() if turn < 20 else float("nan")]
+        return [found[0], found[1]]
 
     rounds.serve(all_sides, parameters=model.count_params(), seconds_to_check=seen)
 
@@ -288,15 +280,15 @@ def _weights(run: Path) -> dict[str, np.ndarray]:
 def render(result: dict[str, Any]) -> str:
     """Return the result as Markdown."""
     lines = [
-        "| set | size | examples | check at the start | step, streamed | in memory | share of the speed | read alone |"
+        "| set | size | examples | check at the start | step, streamed | in memory | share of the speed |"
         " peak above an empty training |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in result["rows"]:
         lines.append(
             f"| {row['kind']} | {in_words(row['bytes'])} | {row['examples']:,} | {row['seconds_to_check']:.0f} s |"
             f" {row['streamed_ms']:.1f} ms | {row['in_memory_ms']:.1f} ms | {row['share']:.1%} |"
-            f" {row['examples_per_second_read']:,.0f} examples/s | {in_words(row['above'])} |"
+            f" {in_words(row['above'])} |"
         )
     exact = result["exact"]
     lines += [
