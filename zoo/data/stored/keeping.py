@@ -10,11 +10,12 @@ import hashlib
 import json
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from zoo.config.train_config import TrainConfig
+from zoo.console import progress
 from zoo.console.errors import UsageError
 from zoo.console.figures import size
 from zoo.data import cache, images
@@ -99,7 +100,8 @@ def kept(config: TrainConfig, splits: Mapping[str, Split], tally: Tally) -> dict
         if not decoded:
             count = sum(map(len, splits.values()))
             print(f"{config.data_name}: {count:,} {tally.unit} are read once to check them", file=sys.stderr)
-        return _looked_at(columns, decoded, skip_bad, tally.unit, key)
+        with progress.bar(f"reading {config.data_name}"):
+            return _looked_at(columns, decoded, skip_bad, tally.unit, key)
 
     found = cache.cached(key, look)
     silent = sum(_silent(part.x, found[f"{split}.marks"]) for split, part in splits.items())
@@ -148,6 +150,7 @@ def _looked_at(
     """Return the places of the examples that can be read, their marks and, if asked for, the examples."""
     arrays, bad, total = {}, {}, 0
     digest = hashlib.sha256(json.dumps(key, default=str).encode()).hexdigest()
+    read = progress.counter(sum(len(column) for columns in splits.values() for column in columns.values()), unit)
     for split, columns in splits.items():
         inputs, count = columns["x"], len(columns["x"])
         outs, marks, wrong = {}, np.zeros((count, MARK), np.uint8), {}
@@ -155,7 +158,7 @@ def _looked_at(
             outs[name] = np.empty(column.shape, column.dtype) if decoded else None
             found_marks = marks if column is inputs else np.zeros_like(marks)  # an example is known by its input
             if decoded or count <= PORTION:
-                _check(column, found_marks, wrong, outs[name])
+                _check(column, found_marks, wrong, outs[name], read)
             else:  # a look that is interrupted goes on where it was
                 for start in range(0, count, PORTION):
                     few = column.take(np.arange(start, min(start + PORTION, count)))
@@ -163,6 +166,7 @@ def _looked_at(
                     found_marks[start : start + PORTION] = found["marks"]
                     reasons = zip(found["places"].tolist(), found["reasons"].tolist(), strict=True)
                     wrong |= {start + place: str(reason) for place, reason in reasons}
+                    read(len(few))
         total += count
         places = np.setdiff1d(np.arange(count), list(wrong))
         bad |= {inputs.name(place): reason for place, reason in wrong.items()}
@@ -180,12 +184,18 @@ def _looked_at(
 def _portion(column: Column) -> dict[str, np.ndarray]:
     """Return the marks of examples, and the places of those that cannot be read, with the reasons."""
     marks, wrong = np.zeros((len(column), MARK), np.uint8), {}
-    _check(column, marks, wrong, None)
+    _check(column, marks, wrong)
     reasons = np.array(list(wrong.values()), f"U{max(map(len, wrong.values()), default=1)}")
     return {"marks": marks, "places": np.array(list(wrong), np.int64), "reasons": reasons}
 
 
-def _check(column: Column, marks: np.ndarray, wrong: dict[int, str], out: np.ndarray | None) -> None:
+def _check(
+    column: Column,
+    marks: np.ndarray,
+    wrong: dict[int, str],
+    out: np.ndarray | None = None,
+    read: Callable[[int], None] = lambda count: None,
+) -> None:
     """Decode examples.
 
     Args:
@@ -193,6 +203,7 @@ def _check(column: Column, marks: np.ndarray, wrong: dict[int, str], out: np.nda
         marks: Takes their hashes, (examples, 16).
         wrong: Takes the reason by the place of each that cannot be read.
         out: Takes the examples, if there is one.
+        read: Takes how many examples more were read.
     """
     for part in parts(column):
         bad: dict[int, str] = {}
@@ -203,3 +214,4 @@ def _check(column: Column, marks: np.ndarray, wrong: dict[int, str], out: np.nda
         if out is not None:
             out[part] = found
         wrong |= {part.start + place: reason for place, reason in bad.items()}
+        read(len(found))
