@@ -7,6 +7,7 @@ import pytest
 
 from tests.zoo.data.encoding import config
 from zoo.config.train_config import TrainConfig
+from zoo.console import progress
 from zoo.console.errors import Failed, UsageError
 from zoo.data import digests, load
 from zoo.data.batches import order, pipeline, streamed
@@ -53,18 +54,21 @@ def test_memory_may_be_a_text_in_python():
 def test_a_first_look_that_is_interrupted_goes_on(folder, monkeypatch, tmp_path):
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(keeping, "PORTION", 25)
-    whole, seen = keeping._portion, []
+    whole, seen, told = keeping._portion, [], []
 
-    def interrupted(column):
+    def interrupted(column, read):
         seen.append(column.name(0))
         if len(seen) == 2:
             raise KeyboardInterrupt
-        return whole(column)
+        return whole(column, read)
 
     monkeypatch.setattr(keeping, "_portion", interrupted)
     with pytest.raises(KeyboardInterrupt):
         load(config(folder, memory=1000))
+    monkeypatch.setattr(progress, "part", lambda *parts: told.append(parts))
     data = load(config(folder, memory=1000))
+    every = sum(len(data.split(split)) for split in ("train", "validation", "test"))
+    assert told[-1] == (every, every, "pictures")
     assert seen == ["a/00.jpg", "a/50.jpg", "a/50.jpg", "b/41.jpg"]  # the first 25 once
     assert digests.of_data(data) == digests.of_data(load(config(folder)))
 

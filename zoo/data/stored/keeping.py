@@ -150,7 +150,7 @@ def _looked_at(
     """Return the places of the examples that can be read, their marks and, if asked for, the examples."""
     arrays, bad, total = {}, {}, 0
     digest = hashlib.sha256(json.dumps(key, default=str).encode()).hexdigest()
-    read = progress.counter(sum(len(column) for columns in splits.values() for column in columns.values()), unit)
+    every, before = sum(len(column) for columns in splits.values() for column in columns.values()), 0
     for split, columns in splits.items():
         inputs, count = columns["x"], len(columns["x"])
         outs, marks, wrong = {}, np.zeros((count, MARK), np.uint8), {}
@@ -158,15 +158,16 @@ def _looked_at(
             outs[name] = np.empty(column.shape, column.dtype) if decoded else None
             found_marks = marks if column is inputs else np.zeros_like(marks)  # an example is known by its input
             if decoded or count <= PORTION:
-                _check(column, found_marks, wrong, outs[name], read)
+                _check(column, found_marks, wrong, outs[name], _teller(before, every, unit))
             else:  # a look that is interrupted goes on where it was
                 for start in range(0, count, PORTION):
                     few = column.take(np.arange(start, min(start + PORTION, count)))
-                    found = cache.cached([digest, split, name, start], functools.partial(_portion, few))
+                    look = functools.partial(_portion, few, _teller(before + start, every, unit))
+                    found = cache.cached([digest, split, name, start], look)
                     found_marks[start : start + PORTION] = found["marks"]
                     reasons = zip(found["places"].tolist(), found["reasons"].tolist(), strict=True)
                     wrong |= {start + place: str(reason) for place, reason in reasons}
-                    read(len(few))
+            before += count
         total += count
         places = np.setdiff1d(np.arange(count), list(wrong))
         bad |= {inputs.name(place): reason for place, reason in wrong.items()}
@@ -181,10 +182,15 @@ def _looked_at(
     return arrays
 
 
-def _portion(column: Column) -> dict[str, np.ndarray]:
+def _teller(before: int, every: int, unit: str) -> Callable[[int], None]:
+    """Return a function that takes how many examples of a part are read, and moves the bar of all."""
+    return lambda done: progress.part(before + done, every, unit)
+
+
+def _portion(column: Column, read: Callable[[int], None]) -> dict[str, np.ndarray]:
     """Return the marks of examples, and the places of those that cannot be read, with the reasons."""
     marks, wrong = np.zeros((len(column), MARK), np.uint8), {}
-    _check(column, marks, wrong)
+    _check(column, marks, wrong, None, read)
     reasons = np.array(list(wrong.values()), f"U{max(map(len, wrong.values()), default=1)}")
     return {"marks": marks, "places": np.array(list(wrong), np.int64), "reasons": reasons}
 
@@ -193,8 +199,8 @@ def _check(
     column: Column,
     marks: np.ndarray,
     wrong: dict[int, str],
-    out: np.ndarray | None = None,
-    read: Callable[[int], None] = lambda count: None,
+    out: np.ndarray | None,
+    read: Callable[[int], None],
 ) -> None:
     """Decode examples.
 
@@ -203,7 +209,7 @@ def _check(
         marks: Takes their hashes, (examples, 16).
         wrong: Takes the reason by the place of each that cannot be read.
         out: Takes the examples, if there is one.
-        read: Takes how many examples more were read.
+        read: Takes how many examples are read.
     """
     for part in parts(column):
         bad: dict[int, str] = {}
@@ -214,4 +220,4 @@ def _check(
         if out is not None:
             out[part] = found
         wrong |= {part.start + place: reason for place, reason in bad.items()}
-        read(len(found))
+        read(part.stop)
