@@ -75,8 +75,8 @@ def check(model: keras.Model, recipe: Recipe, interface: AnyInterface, kernel: K
         )
     if recipe.precision == "int16x8" and (kept := in_float(model, STEPS["int16x8"])):
         raise UsageError(
-            f"--recipe int16x8: the converter cannot leave {kept[0].name} in float32, as its numbers have ranges of"
-            " their own; use int8, float16 or dynamic"
+            f"--recipe int16x8: the converter cannot leave {kept[0].name} in float32, as one scale does not suit"
+            " what it takes; use int8, float16 or dynamic"
         )
     if recipe.precision == "int16x8" and (found := [p for p, layer in with_kernels(model).items() if _in_3d(layer)]):
         raise UsageError(
