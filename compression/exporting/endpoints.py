@@ -10,6 +10,7 @@ from keras import ops
 
 from compression.flatbuffers.interface import AnyInterface, Interface, ModelInterface, PairInterface, TextInterface
 from zoo.console.errors import UsageError
+from zoo.data.dataset import leaves
 from zoo.data.images import PIXEL_MAX, pixel_scale
 
 ACTIVATIONS = {"softmax": ops.softmax, "sigmoid": ops.sigmoid}
@@ -59,7 +60,7 @@ def _of_own_model(interface: ModelInterface, model: keras.Model, probabilities: 
             given = [ops.cast(given[0], "float32") * factor + low]
         if interface.resize_from:
             given = [ops.image.resize(given[0], interface.inputs[0].shape[:2], interpolation="bilinear")]
-        outputs = keras.tree.flatten(model(packed(interface, given), training=False))
+        outputs = leaves(model(packed(interface, given), training=False))
         return {port.name: output for port, output in zip(interface.outputs, outputs, strict=True)}
 
     ports = tuple((port.name, (interface.batch, *port.shape), port.dtype) for port in interface.given)

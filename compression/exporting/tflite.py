@@ -75,8 +75,8 @@ def check(model: keras.Model, recipe: Recipe, interface: AnyInterface, kernel: K
         )
     if recipe.precision == "int16x8" and (kept := in_float(model, STEPS["int16x8"])):
         raise UsageError(
-            f"--recipe int16x8: the converter cannot leave {kept[0].name} in float32, as its numbers have ranges of"
-            " their own; use int8, float16 or dynamic"
+            f"--recipe int16x8: the converter cannot leave {kept[0].name} in float32, as one scale does not suit"
+            " what it takes; use int8, float16 or dynamic"
         )
     if recipe.precision == "int16x8" and (found := [p for p, layer in with_kernels(model).items() if _in_3d(layer)]):
         raise UsageError(
@@ -192,7 +192,9 @@ def save(
     import tensorflow as tf
 
     archive = keras.export.ExportArchive()
-    archive.track(model)
+    for layer in layers_inside(model):
+        if not isinstance(layer, keras.Model):  # a model would be traced once more, on the shapes it was built with
+            archive.track(layer)
     named: dict[str, tuple[float, float]] = {}
     ends, in_units, loops = [False], [], []
 
@@ -426,6 +428,7 @@ def export_each(
                 scales.repeat(made)
             if files[path].precision in ("int8", "int16x8"):
                 scales.own_biases(made)
+                scales.own_one_hot(made)
             saves = files[path].saves_memory
             if files[path].precision == "int8" and files[path].unfold and not saves:
                 unfold(made)

@@ -1,4 +1,4 @@
-"""Scales that LiteRT does not read where they stand: those of depthwise kernels, and of biases that layers share."""
+"""Scales that LiteRT does not read where they stand: of depthwise kernels, of shared biases, of values of ONE_HOT."""
 
 import copy
 from pathlib import Path
@@ -35,6 +35,14 @@ def repeat(path: Path) -> bool:
     return found
 
 
+# Types of constants on a grid.
+_KINDS = {
+    schema.TensorType.INT8: np.int8,
+    schema.TensorType.INT16: np.int16,
+    schema.TensorType.INT32: np.int32,
+    schema.TensorType.INT64: np.int64,
+}
+
 # Largest relative difference of two scales that are the same but for rounding.
 SAME = 1e-3
 
@@ -64,23 +72,55 @@ def own_biases(path: Path) -> int:
             if np.allclose(read, written, rtol=SAME, atol=0):  # scales are as small as 1e-9
                 continue
             operator.inputs = [int(index) for index in operator.inputs]
-            operator.inputs[places[2]] = _on_scale(model, graph, bias, np.broadcast_to(read, written.shape))
+            zeros = np.zeros(written.shape, np.int64)
+            operator.inputs[places[2]] = _on_grid(model, graph, bias, np.broadcast_to(read, written.shape), zeros)
             count += 1
     if count:
         flatbuffer.write(model, path)
     return count
 
 
-def _on_scale(model: schema.ModelT, graph: schema.SubGraphT, bias: schema.TensorT, scale: np.ndarray) -> int:
-    """Add a copy of a bias on another scale, (channels,) or (1,), and return its index."""
-    kind = np.dtype(np.int64 if bias.type == schema.TensorType.INT64 else np.int32)
-    integers = np.frombuffer(bytes(np.asarray(model.buffers[bias.buffer].data, np.uint8)), kind)
+def own_one_hot(path: Path) -> int:
+    """Write the two values of each ONE_HOT on the grid of its output, and return how many were on another.
+
+    LiteRT copies their integers into the output. The converter gives each value a grid of its own (TensorFlow 2.21), so
+    that the integer for 0.0 reads as another number.
+
+    Args:
+        path: Path of the file.
+    """
+    model, count = flatbuffer.read(path), 0
+    for graph in model.subgraphs:
+        for operator in graph.operators or ():
+            if flatbuffer.code(model, operator) != schema.BuiltinOperator.ONE_HOT:
+                continue
+            grid = graph.tensors[operator.outputs[0]].quantization
+            if grid is None or grid.scale is None or not len(grid.scale):
+                continue
+            operator.inputs = [int(index) for index in operator.inputs]
+            for place in (2, 3):  # the value at the index, and that of all other places
+                value = graph.tensors[operator.inputs[place]]
+                own = value.quantization
+                if (own.scale[0], own.zeroPoint[0]) != (grid.scale[0], grid.zeroPoint[0]):
+                    operator.inputs[place] = _on_grid(model, graph, value, np.float64(grid.scale), grid.zeroPoint)
+                    count += 1
+    if count:
+        flatbuffer.write(model, path)
+    return count
+
+
+def _on_grid(
+    model: schema.ModelT, graph: schema.SubGraphT, constant: schema.TensorT, scale: np.ndarray, zero: np.ndarray
+) -> int:
+    """Add a copy of a constant with other scales and zero points, (channels,) or (1,), and return its index."""
+    kind, own = _KINDS[constant.type], constant.quantization
+    integers = np.frombuffer(bytes(np.asarray(model.buffers[constant.buffer].data, np.uint8)), kind)
     ends = np.iinfo(kind)
-    values = np.rint(integers * np.float64(bias.quantization.scale) / scale).clip(ends.min, ends.max)
-    made, buffer = copy.copy(bias), schema.BufferT()
-    made.quantization = copy.copy(bias.quantization)
-    made.quantization.scale = scale.astype(np.float32)
-    made.name = (bias.name or b"") + f"/own_{len(graph.tensors)}".encode()
+    values = np.rint((integers - own.zeroPoint) * np.float64(own.scale) / scale + zero).clip(ends.min, ends.max)
+    made, buffer = copy.copy(constant), schema.BufferT()
+    made.quantization = copy.copy(own)
+    made.quantization.scale, made.quantization.zeroPoint = scale.astype(np.float32), zero
+    made.name = (constant.name or b"") + f"/own_{len(graph.tensors)}".encode()
     buffer.data = np.frombuffer(values.astype(kind).tobytes(), np.uint8)
     made.buffer = len(model.buffers)
     model.buffers.append(buffer)

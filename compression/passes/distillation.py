@@ -18,6 +18,7 @@ from compression.recipes.passes import Distill
 from compression.surgery.copying import copies
 from compression.surgery.layers import with_kernels
 from zoo.console.errors import UsageError, nearest
+from zoo.data.dataset import leaves
 from zoo.introspection.hooks import calling
 from zoo.introspection.variables import set_weights
 
@@ -179,7 +180,7 @@ class Distillation(layers.Layer):
                 "--recipe distill: temperature is for probabilities of classes, and the model gives numbers; leave it"
                 " out"
             )
-        given = [keras.tree.flatten(each.predict(x, batch_size=FEW, verbose=0)) for each in teachers if any(numbers)]
+        given = [leaves(each.predict(x, batch_size=FEW, verbose=0)) for each in teachers if any(numbers)]
         seen = zip(*given, strict=True) if given else [None] * len(self.taught)
         self.soft = [each.loss(config.temperature, rows) for each, rows in zip(self.taught, seen, strict=True)]
         self.squared = keras.losses.MeanSquaredError()
@@ -224,8 +225,8 @@ class Distillation(layers.Layer):
         """
         config, mine = self.config, dict(getattr(self._seen, "outputs", {}))
         with watching(self._teacher(), [pair.split(":")[1] for pair in config.match], self._seen):
-            answers = [keras.tree.flatten(answer) for answer in self._answer(x)]
-        rows = zip(self.taught, self.soft, zip(*answers, strict=True), keras.tree.flatten(outputs), strict=True)
+            answers = [leaves(answer) for answer in self._answer(x)]
+        rows = zip(self.taught, self.soft, zip(*answers, strict=True), leaves(outputs), strict=True)
         losses = []
         for taught, soft, theirs, output in rows:
             target = _mean([taught.softened(each, config.temperature) for each in theirs])
@@ -249,7 +250,7 @@ def _mean(values: Sequence[Any]) -> Any:
 def _outputs(models: Sequence[keras.Model], x: Any) -> list[list[np.ndarray]]:
     """Return the outputs of each model for a few examples."""
     few = _first(x, FEW)
-    return [[ops.convert_to_numpy(y) for y in keras.tree.flatten(model(few, training=False))] for model in models]
+    return [[ops.convert_to_numpy(y) for y in leaves(model(few, training=False))] for model in models]
 
 
 def _check_same(taught: Sequence[Taught], mine: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> None:

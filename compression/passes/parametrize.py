@@ -5,6 +5,7 @@ functions to the variables, and `strip` writes the functions' values into the mo
 """
 
 import contextlib
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -45,7 +46,8 @@ class Parametrized(keras.Model):
             new = None if id(variable) in left_out else scope.get_current_value(variable)
             if new is not None:
                 variable.assign(new)
-        return outputs
+        # Keras sorts the keys of labels and of plain dictionaries alone.
+        return dict(outputs) if isinstance(outputs, OrderedDict) else outputs
 
     def _changed(self, training: bool) -> contextlib.AbstractContextManager:
         """Return the context manager in which the model is called."""

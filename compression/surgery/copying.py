@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from zoo.console.errors import UsageError
-from zoo.data.dataset import mapped
+from zoo.data.dataset import leaves, mapped
 from zoo.introspection.layers import layers_of, with_itself
 from zoo.introspection.naming import fresh_names
 from zoo.introspection.variables import derive, set_weights
@@ -59,7 +59,7 @@ def _difference(model: keras.Model, made: keras.Model, examples: Any) -> float:
     few = mapped(lambda array: array[:COMPARED], examples)
 
     def outputs(of: keras.Model) -> list[np.ndarray]:
-        found = keras.tree.flatten(of(few, training=False))
+        found = leaves(of(few, training=False))
         return [np.asarray(keras.ops.convert_to_numpy(each), np.float64) for each in found]
 
     def apart(found: list[np.ndarray]) -> float:
@@ -144,5 +144,5 @@ def weights_sha256(model: keras.Model) -> str:
     """Return the SHA-256 of a model's weights, which identifies it among models of its class."""
     digest = hashlib.sha256()
     for array in model.get_weights():
-        digest.update(np.ascontiguousarray(array).data)
+        digest.update(array.tobytes())  # bfloat16 has no buffer
     return digest.hexdigest()

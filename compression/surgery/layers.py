@@ -58,14 +58,14 @@ def in_float(model: keras.Model, steps: int = STEPS["int8"]) -> list[keras.layer
 def stays_in_float(layer: keras.layers.Layer, steps: int = STEPS["int8"]) -> bool:
     """Return whether a layer stays in float32 in quantized files, because one scale would not suit what it takes.
 
-    So do layers that say it of themselves, and a `keras.layers.Normalization` of features in units of their own; see
-    `compression.surgery.steps.lost`.
+    So do layers that say it of themselves, a `keras.layers.CategoryEncoding`, whose indices must stay whole, and a
+    `keras.layers.Normalization` of features in units of their own; see `compression.surgery.steps.lost`.
 
     Args:
         layer: Layer.
         steps: Number of steps of the scale.
     """
-    if isinstance(layer, InFloat):
+    if isinstance(layer, InFloat | keras.layers.CategoryEncoding):
         return True
     if not (isinstance(layer, keras.layers.Normalization) and layer.built) or layer.invert:
         return False

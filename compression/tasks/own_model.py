@@ -27,6 +27,7 @@ from zoo.data import Dataset, DataSpec, Split
 from zoo.data.dataset import leaves, mapped
 from zoo.data.images import scaled
 from zoo.data.stored.column import Column
+from zoo.introspection.ids import holding_ids
 from zoo.runs.inference import probabilities
 from zoo.system.files import write_text
 from zoo.tasks.own_model import OwnModel, compiled_with, first_of, identifier, of_model, outputs_of, told
@@ -140,7 +141,17 @@ class OwnForm(OutputForm):
         return [Taught(_TAUGHT[output.kind], output.probabilities) for output in self.task.outputs]
 
     def advice(self, model: keras.Model, recipe: Recipe) -> list[str]:
-        """Return a sentence for each input with features that the rounding of the recipe would all but remove."""
+        """Return a sentence for each input with ids that a recipe would round, and for each with features that its
+        rounding would all but remove.
+        """
+        if recipe.calibrated and not recipe.skip and len(self.data.train):
+            held = holding_ids(model, self.examples(1, seed=0))
+            if found := [port.name for port, each in zip(self.interface.inputs, held, strict=True) if each]:
+                return [
+                    f"{found[0]}: in {recipe.precision}, one scale rounds the ids that the model looks up among"
+                    " the other numbers of this input, so that neighbouring ids are taken for one another; give the ids"
+                    " an input of their own, or use dynamic or float16"
+                ]
         kernels = layer_paths(model)
         cared_for = in_float(model) or not kernels or kernels[0] in layer_paths(model, recipe.skip)
         unsuited = self.data.spec.kind == "image" or not len(self.data.train)
@@ -392,6 +403,12 @@ def given(x: Any, interface: ModelInterface) -> dict[str, np.ndarray]:
 
 
 def _inputs(model: keras.Model, x: Any) -> tuple[Port, ...]:
+    parts = list(x.values()) if isinstance(x, Mapping) else x if isinstance(x, tuple) else [x]
+    if any(isinstance(part, Mapping | tuple) for part in parts):
+        raise UsageError(
+            "data: expected an array for each input of the model, in one dictionary or tuple, received arrays within"
+            " arrays; give the model a dictionary of all its inputs"
+        )
     arrays = leaves(x)
     symbols = list(getattr(model, "inputs", None) or [None] * len(arrays))  # a subclassed model has none
     if len(symbols) != len(arrays):

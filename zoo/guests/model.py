@@ -113,7 +113,7 @@ class OpenedModel:
             UsageError: The model cannot be loaded, or the data do not fit it.
         """
         model = self.load_model()
-        data = self._dataset(model)
+        data = _with_ids(model, self._dataset(model))
         cli.say(_read_as(data))
         return model, data
 
@@ -350,6 +350,45 @@ def _read_as(data: Any) -> str:
     labels = ", ".join(f"{array.dtype} {array.shape[1:]}" for array in leaves(data.test.y)) or "none"
     inputs = ", ".join(map(told, leaves(data.test.x)))
     return f"{data.spec.name}: {', '.join(counts)} examples; inputs {inputs}; labels {labels}"
+
+
+def _with_ids(model: Any, data: Any) -> Any:
+    """Return data whose ids are int32: whole numbers in floats that the model only looks up, as in an embedding.
+
+    On the scale of an integer file, neighbouring ids would become one.
+    """
+    import keras
+
+    from zoo.data import Split
+    from zoo.data.dataset import leaves, mapped
+    from zoo.introspection.ids import given_as_ids
+
+    splits = {name: getattr(data, name) for name in _SPLITS}
+    columns = zip(*(leaves(split.x) for split in splits.values() if len(split)), strict=True)
+    whole = [all(_whole_numbers(array) for array in column) for column in columns]
+    if not any(whole):
+        return data
+    few = mapped(lambda array: array[:1], next(split.x for split in splits.values() if len(split)))
+    try:
+        found = given_as_ids(model, few)
+    except Exception:  # data that it does not take, which are refused where they are used
+        return data
+    ids = list(map(all, zip(whole, found, strict=True)))
+    if not any(ids):
+        return data
+
+    def cast(split: Split) -> Split:
+        marks = keras.tree.pack_sequence_as(split.x, ids)
+        x = keras.tree.map_structure(lambda array, mark: array.astype("int32") if mark else array, split.x, marks)
+        return dataclasses.replace(split, x=x)
+
+    return dataclasses.replace(data, **{name: cast(split) for name, split in splits.items()})
+
+
+def _whole_numbers(array: Any) -> bool:
+    import numpy as np
+
+    return isinstance(array, np.ndarray) and array.dtype.kind == "f" and bool((array == np.rint(array)).all())
 
 
 def _labelled(model: Any, data: Any) -> Any:

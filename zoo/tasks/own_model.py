@@ -263,14 +263,24 @@ def overridden(model: keras.Model) -> str:
 
 
 def output_names(model: keras.Model, outputs: Any) -> list[str]:
-    """Return a name for each output: its key, the name of the layer that computes it, or its number."""
-    if isinstance(outputs, Mapping):
-        return [identifier(str(name)) for name in sorted(outputs)]
+    """Return a name for each output: its keys, the name of the layer that computes it, or its number."""
     count = len(leaves(outputs))
-    if count == 1:
+    if isinstance(outputs, Mapping):
+        names = [identifier(name) for name in _keys(outputs)]
+    elif count == 1:
         return ["output"]
-    names = [identifier(name) for name in getattr(model, "output_names", None) or ()]
+    else:
+        names = [identifier(name) for name in getattr(model, "output_names", None) or ()]
     return names if len(set(names)) == count else [f"output_{number}" for number in range(count)]
+
+
+def _keys(outputs: Any, before: Sequence[str] = ()) -> list[str]:
+    """Return the keys and places that lead to each output of a structure, joined, in the order of `leaves`."""
+    if isinstance(outputs, Mapping):
+        return [found for key in sorted(outputs) for found in _keys(outputs[key], (*before, str(key)))]
+    if isinstance(outputs, tuple | list):
+        return [found for place, each in enumerate(outputs) for found in _keys(each, (*before, str(place)))]
+    return ["_".join(before)]
 
 
 def identifier(name: str) -> str:

@@ -111,6 +111,17 @@ def test_recurrent_layers_in_int8(cell, kernel, tmp_path):
     assert "float32" not in {row["type"] for row in flatbuffer.constants(flatbuffer.read(path))}
 
 
+def test_recurrent_layers_over_any_number_of_steps_in_int8(tmp_path):
+    """The file has the number of steps of its interface; the model's own is free, and cannot be written out."""
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Masking(), keras.layers.LSTM(4), keras.layers.Dense(2)]
+    model = keras.Sequential([keras.Input((None, 3)), *layers])
+    x = np.random.default_rng(0).standard_normal((32, 5, 3)).astype("float32")
+    _, found = exported(tmp_path, model, Interface("x", (5, 3), output="y"), "int8", x, probabilities=False)
+    expected = model.predict(x, verbose=0)
+    assert np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
+
+
 def test_layer_normalization_in_16_bits(tmp_path):
     model, interface, x = small("self_attention")
     _, found = exported(tmp_path, model, interface, "int16x8", x)

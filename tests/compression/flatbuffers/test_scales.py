@@ -62,3 +62,15 @@ def test_a_layer_that_is_called_twice_has_a_bias_for_each_call(kind, recipe, siz
     most = 0.01 if recipe == "int16x8" else 0.05
     assert np.abs(litert.run(path, x) - expected).max() < most * np.abs(expected).max()
     assert scales.own_biases(path) == 0
+
+
+def test_places_that_one_hot_leaves_out_are_zero(tmp_path):
+    inputs = keras.Input((3,))
+    bins = keras.layers.Discretization(bin_boundaries=[-1.0, 0.0, 1.0], output_mode="one_hot")(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(bins)))
+    x = np.random.default_rng(0).choice([-1.5, -0.5, 0.5, 1.5], (32, 3)).astype("float32")
+    path = tmp_path / "m.tflite"
+    tflite.export(model, path, parse("int8"), Interface("x", (3,), output="y"), calibration=x, probabilities=False)
+    expected = model.predict(x, verbose=0)
+    assert np.abs(litert.run(path, x) - expected).max() < 0.02 * np.abs(expected).max()
+    assert scales.own_one_hot(path) == 0
