@@ -24,7 +24,7 @@ from zoo.data.tabular import rows
 from zoo.data.text import Vocabulary, check_text, longer
 from zoo.runs import examples, windows
 from zoo.runs.folder import RunFolder
-from zoo.runs.inputs import check_file
+from zoo.runs.inputs import check_file, is_file
 from zoo.runs.vocabularies import read_spec, read_target_vocabulary
 
 # Larger than in training because no gradients are kept. Still larger batches are no faster.
@@ -108,12 +108,13 @@ def _read_one(
     text: str, spec: DataSpec, vocabulary: Vocabulary | None, text_column: str
 ) -> tuple[list[str], np.ndarray]:
     path = Path(text)
-    suffix, is_file = path.suffix.lower(), _is_file(path)
-    if suffix == ".npz" and is_file:
+    suffix, in_file = path.suffix.lower(), is_file(path)
+    if suffix == ".npz" and in_file:
         tally = Tally()
         kind, splits, _ = arrays.read_npz(path, labels=False, tally=tally)
         split = splits.get("all", splits.get("train"))
         told = [f"{count:,} {what}" for what, count in tally.changed.items()]
+        told += tally.notes if kind == "image" else []  # whether pixels lie beyond those of files
         told += ["of its splits the training one alone is read"] if len(splits) > 1 and "train" in splits else []
         if told:
             print(f"INPUT {path}: {', '.join(told)}", file=sys.stderr)
@@ -128,8 +129,8 @@ def _read_one(
             check_tokens(f"{path}: x", split.x, spec.vocabulary_size)
         return [f"{path}[{i}]" for i in range(len(split))], split.x
     if vocabulary is not None:
-        if suffix in TABLES and is_file:
-            (texts,) = tables.read_columns(path, text_column)
+        if suffix in TABLES and in_file:
+            (texts,) = tables.read_columns(path, text_column, lists=(text_column,))
             return [f"{path}[{i}]" for i in range(len(texts))], _encoded(text, texts, spec, vocabulary)
         if not text.strip():
             raise UsageError("INPUT: expected a text, received an empty one")
@@ -164,13 +165,6 @@ def clip_of(path: Path, spec: DataSpec) -> np.ndarray:
     if told:
         print(f"INPUT {path}: {', '.join(told)}", file=sys.stderr)
     return clips.as_clip(x, samples)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a text that is too long for a path
-        return False
 
 
 def _encoded(name: str, texts: Sequence[str], spec: DataSpec, vocabulary: Vocabulary) -> np.ndarray:
