@@ -277,3 +277,16 @@ def test_augment_draws_a_sheet_of_images_as_they_are_and_as_epochs_see_them(npz,
 def test_augment_shows_images_of_all_classes_in_turn():
     labels = np.array([0, 0, 0, 2, 1, 1, 0])
     assert augment._of_all_classes(labels, 5).tolist() == [0, 4, 3, 1, 5]
+
+
+def test_data_that_changed_since_the_training_are_told(run, npz, place, capsys):
+    kept = npz.read_bytes()
+    x, y = (np.load(npz)[name] for name in "xy")
+    try:
+        np.savez(npz, x=x[7:], y=y[7:])
+        assert evaluate.main([str(run)]) == 0
+        assert "the data changed since" in (err := capsys.readouterr().err) and "of these 23 test examples" in err
+    finally:
+        npz.write_bytes(kept)
+    assert evaluate.main([str(run)]) == 0
+    assert "changed" not in capsys.readouterr().err

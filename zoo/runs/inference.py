@@ -65,6 +65,13 @@ def load_like(run: RunFolder, config: TrainConfig, *, unlabelled: bool = False) 
     data = load(config, like=spec, vocabulary=vocabulary, target_vocabulary=targets, splits=splits)
     if data.spec.unlabelled and not unlabelled:
         raise UsageError(f"{data.spec.name}: expected examples with labels, these have none")
+    if own and (count := examples.moved_from_training(run, data)):
+        print(
+            f"{data.spec.name}: the data changed since {run.path} was trained, and their splits with them: it was"
+            f" trained on {count:,} of these {len(data.test):,} test examples, so its scores on new data may be lower;"
+            " undo the change, or train again",
+            file=sys.stderr,
+        )
     return data
 
 
