@@ -55,7 +55,9 @@ def show(result: Mapping[str, Any]) -> None:
     rows = []
     for row in result["files"]:
         first = row["scores"][0] if row["scores"] else None
-        shown = "" if first is None else f"{first['value']:.2%}" if first["percent"] else f"{first['value']:.4g}"
+        shown = "" if first is None else f"{first['value']:.2%}" if first["percent"] else f"{first['value']:,.6g}"
+        if first is not None and first["label"] != scores[0]["label"]:  # a file of another task
+            shown = f"{first['label']} {shown}"
         device = row["device"]
         extra = ["" if device[key] is None else f"{device[key]:,}" for key in ("arena_bytes", "cycles")]
         rows.append((row["name"], f"{row['bytes']:,}", f"{row['gzip_bytes']:,}", shown, *extra))

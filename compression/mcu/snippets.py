@@ -118,10 +118,8 @@ def words_of(path: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
         "c_in": _UNION[given["type"]],
         "c_out": _UNION[made["type"]],
     }
-    about = described(path)["about"].get("input", {})
-    fit = f"; pictures of another aspect ratio: {_FITS[about['fit']]}" if about.get("fit") in _FITS else ""
-    rate = f"; samples of sound from -1 to 1, {about['rate']} in a second" if "rate" in about else ""
-    for side, end, more in (("input", given, fit or rate), ("output", made, "")):
+    more_of_input = told_of(described(path)["about"].get("input", {}))
+    for side, end, more in (("input", given, more_of_input), ("output", made, "")):
         words |= {
             side: c_array.about(end) + more,
             f"{side}_name": literal(end["name"]),
@@ -131,6 +129,20 @@ def words_of(path: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
             f"{side}_zero": f"({end.get('zero_point', 0)})",
         }
     return words
+
+
+def told_of(about: Mapping[str, Any]) -> str:
+    """Return what an input takes besides numbers of its shape, to follow the line about it; empty if that is all.
+
+    Args:
+        about: Description of the input, from that of the file.
+    """
+    if about.get("fit") in _FITS:
+        return f"; pictures of another aspect ratio: {_FITS[about['fit']]}"
+    if not about.get("rate"):
+        return ""
+    what = "samples of sound from -1 to 1" if about["kind"] == "sound" else "samples of sensors"
+    return f"; {what}, {about['rate']:.6g} in a second"
 
 
 def literal(text: str) -> str:

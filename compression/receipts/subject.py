@@ -158,6 +158,21 @@ def fitted(spec: DataSpec) -> dict[str, str]:
     return {"fit": spec.fit} if spec.kind == "image" and spec.fit != FIRST_FIT else {}
 
 
+def pixels(examples: Split, interface: Interface) -> str:
+    """Return what the pixels of a run on pictures are, for the description of a file.
+
+    Args:
+        examples: Training examples. Pictures of an .npz file may have floating-point numbers beyond those of pixels.
+        interface: Inputs and outputs of the file.
+    """
+    if interface.uint8:
+        return "bytes from 0 to 255"
+    x = examples.x
+    if isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.size and not 0 <= x.min() <= x.max() <= 1:
+        return f"numbers as they were trained on, from {x.min():.4g} to {x.max():.4g}"
+    return "pixels from 0 to 1"
+
+
 def heard(spec: DataSpec) -> str:
     """Return what the samples of a run on sound are, for the description of a file."""
     return f"samples from -1 to 1, one channel, {spec.rate} in a second"

@@ -22,6 +22,7 @@ from compression.receipts.subject import (
     fitted,
     given,
     heard,
+    pixels,
     reference,
     sampled,
 )
@@ -108,8 +109,9 @@ class Anomaly(OutputForm):
 
     def about(self) -> dict[str, Any]:
         spec, interface = self.data.spec, self.interface
-        pixels = "bytes from 0 to 255" if interface.uint8 else "pixels from 0 to 1"
-        values = {"image": pixels, "sound": heard(spec)}.get(spec.kind, "features as they were trained on")
+        values = {"image": pixels(self.data.train, interface), "sound": heard(spec)}.get(
+            spec.kind, "features as they were trained on"
+        )
         shape = list(interface.given_shape)
         columns = {"columns": list(spec.columns)} if spec.columns else {}
         return {

@@ -19,6 +19,7 @@ from compression.receipts.subject import (
     fitted,
     given,
     heard,
+    pixels,
     reference,
     sampled,
 )
@@ -108,7 +109,7 @@ class Classification(OutputForm):
     def about(self) -> dict[str, Any]:
         spec, interface = self.data.spec, self.interface
         values = {
-            "image": "bytes from 0 to 255" if interface.uint8 else "pixels from 0 to 1",
+            "image": pixels(self.data.train, interface),
             "tokens": "ids of the vocabulary, padded at the end with 0",
             "table": COLUMNS,
             "sound": heard(spec),

@@ -126,11 +126,27 @@ def test_predict_json_with_the_top_classes(run, place, npz, capsys):
     assert len(first["top"]) == 2
 
 
+def test_predict_tells_of_arrays_beyond_the_pixels_of_files(run, npz, place, capsys):
+    pixels = np.load(npz)["x"][:2, ..., None].astype("float32")
+    for name, x, told in (("bytes", pixels, True), ("unit", pixels / 255, False)):
+        np.savez(place / f"{name}.npz", x=x)
+        assert predict.main([str(run), str(place / f"{name}.npz")]) == 0
+        err = capsys.readouterr().err
+        assert ("floating-point pictures are used as they are, x from 0 to " in err) == told, err
+
+
 def test_predict_texts_and_tables(texts, place, capsys):
     assert predict.main([str(texts), "such a dull film", "a good film", str(place / "films.csv")]) == 0
     rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()[1:]]
     assert [row[1] for row in rows[:4]] == ["dull", "good", "good", "dull"]
     assert len(rows) == 2 + 80
+
+
+def test_predict_reads_lists_of_words_as_training_does(texts, place, capsys):
+    (place / "words.jsonl").write_text('{"review": ["such", "a", "dull", "film"]}\n')
+    assert predict.main([str(texts), str(place / "words.jsonl"), "such a dull film", "--json"]) == 0
+    listed, said = json.loads(capsys.readouterr().out)
+    assert listed["probability"] == pytest.approx(said["probability"], abs=1e-6)
 
 
 def test_evaluate_names_a_whole_file_and_says_what_was_trained_on(run, npz, capsys):
@@ -277,3 +293,16 @@ def test_augment_draws_a_sheet_of_images_as_they_are_and_as_epochs_see_them(npz,
 def test_augment_shows_images_of_all_classes_in_turn():
     labels = np.array([0, 0, 0, 2, 1, 1, 0])
     assert augment._of_all_classes(labels, 5).tolist() == [0, 4, 3, 1, 5]
+
+
+def test_data_that_changed_since_the_training_are_told(run, npz, place, capsys):
+    kept = npz.read_bytes()
+    x, y = (np.load(npz)[name] for name in "xy")
+    try:
+        np.savez(npz, x=x[7:], y=y[7:])
+        assert evaluate.main([str(run)]) == 0
+        assert "the data changed since" in (err := capsys.readouterr().err) and "of these 23 test examples" in err
+    finally:
+        npz.write_bytes(kept)
+    assert evaluate.main([str(run)]) == 0
+    assert "changed" not in capsys.readouterr().err

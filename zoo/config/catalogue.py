@@ -47,7 +47,7 @@ def check_source(config: TrainConfig) -> None:
             raise UsageError(f"{flag(name)} {path}: expected a file or a folder, found {found}")
     task = task_of(config)
     facts = task_facts.of(task)
-    by_rows = "table" in registry.entry(config.model).inputs
+    by_rows = takes_rows(config)
     if by_rows and config.data is None:
         raise UsageError(f"--model {config.model}: expected --data, a table, received none")
     for name, path in paths.items():
@@ -63,6 +63,16 @@ def check_source(config: TrainConfig) -> None:
     _check_options(config, task, facts)
     if facts.check_data and config.data is not None and not is_address(config.data):
         task_facts.resolved(facts.check_data)(config)
+
+
+def takes_rows(config: TrainConfig) -> bool:
+    """Return whether the examples of a model are rows of a table, and not texts or files that it names.
+
+    A combination of runs takes what they take, which their columns tell.
+    """
+    if config.model in registry.COMBINED:
+        return config.window is None and bool(config.target_column or config.columns)
+    return "table" in registry.entry(config.model).inputs
 
 
 def check_validation(config: TrainConfig, splits: Collection[str], column: str = "") -> None:

@@ -330,7 +330,7 @@ COMBINED = {
     "ensemble": ModelEntry(
         "zoo.models.ensemble:Ensemble",
         "combination of classifiers, or one classifier with a temperature: python -m zoo.ensemble, zoo.calibrate",
-        ("image", "vector", "sequence", "tokens"),
+        ("image", "vector", "sequence", "table", "sound", "tokens"),
     ),
 }
 

@@ -9,8 +9,8 @@ from zoo.reports import page as report
 from zoo.runs.inference import probabilities
 
 BINS = 15  # as in Guo et al. (2017)
-# Range of the search for a temperature; those of trained networks are typically 1 to 3.
-COLDEST, HOTTEST = 0.05, 20.0
+# Range of the search for a temperature; those of trained networks are typically 1 to 3, of hardly trained ones small.
+COLDEST, HOTTEST = 1e-4, 1e4
 
 
 def bins(p: np.ndarray, y: np.ndarray, count: int = BINS) -> np.ndarray:
@@ -58,7 +58,8 @@ def fitted_temperature(logits: np.ndarray, y: np.ndarray) -> float:
         y: Class indices, (examples,) or (examples, time).
 
     Raises:
-        UsageError: If every example is classified correctly, which leaves the likelihood without a maximum.
+        UsageError: If every example is classified correctly, or if logits tell nothing about the labels, which leaves
+            the likelihood without a maximum.
     """
     from scipy.optimize import minimize_scalar
 
@@ -68,6 +69,11 @@ def fitted_temperature(logits: np.ndarray, y: np.ndarray) -> float:
         raise UsageError(
             f"calibration: expected at least one misclassified validation example, all {len(y):,} are classified"
             " correctly, so that no temperature fits best"
+        )
+    if logits[np.arange(len(y)), y].mean() <= logits.mean():  # the likelihood falls from the limit of high temperatures
+        raise UsageError(
+            f"calibration: expected logits of the validation labels above the others on average, in these {len(y):,}"
+            " examples they are not, so that no temperature fits better than equal probabilities; train longer"
         )
 
     def loss(log_temperature: float) -> float:

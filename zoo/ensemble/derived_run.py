@@ -9,6 +9,7 @@ from strategies import backend
 from zoo.config.catalogue import check_source
 from zoo.config.train_config import ON_ONE_DEVICE, TrainConfig, command_line
 from zoo.console import cli
+from zoo.console.errors import UsageError
 from zoo.ensemble.members import Member
 from zoo.runs.folder import RunFolder, default_output
 
@@ -33,9 +34,16 @@ def made(
     check_source(config)
     backend.start()
     from zoo.ensemble import ensembling
+    from zoo.runs import examples
     from zoo.runs.inference import load_like
 
     data = load_like(members[0].run, config)
+    for member in members[1:]:
+        if count := examples.moved_from_training(member.run, data):
+            raise UsageError(
+                f"RUN {member.name}: expected the same splits as {members[0].name}, and it was trained on {count:,} of"
+                f" the {len(data.test):,} test examples, as the data changed between the trainings; train it again"
+            )
     words = ["python", "-m", command, *sys.argv[1:]]
     with folder.lock():
         metrics = ensembling.make(members, method, folder, config, data, command=words, **how)

@@ -1,5 +1,6 @@
 """Combination of trained classifiers by averaging probabilities, by stacking, or by averaging weights."""
 
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -119,6 +120,8 @@ def make(
     begun_with = {"method": method, "runs": [{"run": row["run"], "model_sha256": row["model_sha256"]} for row in rows]}
     data.save_vocabularies(run.vocabulary_file, run.target_vocabulary_file)
     run.write_config(config, data.spec.to_json(), command, begun_with)
+    if members[0].run.examples_file.is_file():  # by which the new run knows the splits, too
+        shutil.copyfile(members[0].run.examples_file, run.examples_file)
     drawn = calibration.diagram(parts, data.test.y)
     with replacing(run.reliability_file) as temporary:
         drawn.savefig(temporary, dpi=120)

@@ -11,11 +11,14 @@ from zoo.console.errors import UsageError
 from zoo.runs.folder import RunFolder
 
 # Properties of the data that all members must share.
-SAME_FORM = ("kind", "input_shape", "class_names", "per_step", "vocabulary_size", "vocabulary_sha256")
+SAME_FORM = (
+    *("task", "kind", "input_shape", "class_names", "per_step", "vocabulary_size", "vocabulary_sha256"),
+    *("pixel_range", "fit", "rate", "columns", "hop", "inputs"),
+)
 # Options that determine the training, validation and test split.
 SAME_EXAMPLES = (
     *("dataset", "data", "validation_data", "text_column", "label_column"),
-    *("validation_split", "test_split", "test_split_name"),
+    *("validation_split", "test_split", "test_split_name", "target_column", "group", "group_column"),
 )
 
 
@@ -110,10 +113,11 @@ def _check_same(first: Member, other: Member) -> None:
     """Raise a `UsageError` unless two members were trained on the same examples in the same format."""
     mine, theirs = (member.run.read_config()["data"] for member in (first, other))
     for what in SAME_FORM:
-        if mine[what] != theirs[what]:
+        here, there = mine.get(what), theirs.get(what)  # runs of earlier versions have fewer
+        if here != there:
             raise UsageError(
-                f"RUN {other.name}: expected the same {what.replace('_', ' ')} as {first.name}, {_short(mine[what])},"
-                f" received {_short(theirs[what])}"
+                f"RUN {other.name}: expected the same {what.replace('_', ' ')} as {first.name}, {_short(here)},"
+                f" received {_short(there)}"
             )
     for name in SAME_EXAMPLES:
         here, there = (_value(member.config, name) for member in (first, other))
@@ -131,6 +135,8 @@ def _value(config: TrainConfig, name: str) -> Any:
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], dict):  # inputs from the columns of a table
+        value = list(dict.fromkeys(each["name"] for each in value))
     text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 

@@ -101,6 +101,11 @@ def _check(options: Options, data: Mapping[str, Any]) -> int | None:
     facts = task_facts.of(task)
     if not facts.explained:
         raise UsageError(f"{options.run}: expected a run that gives classes or texts, this one is for {task}")
+    if data["kind"] not in _USUAL:
+        raise UsageError(
+            f"{options.run}: expected a run on texts, pictures, sounds, sequences or vectors, this one takes rows of a"
+            " table, for which there is no method"
+        )
     if not facts.classifies:
         if other := [method for method in methods or () if method != "attention"]:
             raise UsageError(f"--method {other[0]}: expected attention for a run that gives {facts.gives}")

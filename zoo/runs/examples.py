@@ -48,6 +48,23 @@ def in_training(run: RunFolder, data: Dataset, split: str) -> int | None:
     return int(np.isin(_keys(data.split(split))[answered], then["train"][answered]).sum())
 
 
+def moved_from_training(run: RunFolder, data: Dataset) -> int:
+    """Return how many test examples a run was trained on that were not also test examples then; 0 if it does not tell.
+
+    There are some if the data changed since, because splits are drawn from all examples.
+
+    Args:
+        run: Run folder.
+        data: The run's own data as they are now.
+    """
+    then = read(run)
+    if then is None or not len(data.test):
+        return 0
+    answered = data.spec.kind in marks.QUESTIONS
+    now = _keys(data.test)[answered]
+    return int((np.isin(now, then["train"][answered]) & ~np.isin(now, then["test"][answered])).sum())
+
+
 def write(run: RunFolder, keys: Keys, accepted: bool = False) -> None:
     """Write examples.npz.
 

@@ -24,7 +24,7 @@ from zoo.data.tabular import rows
 from zoo.data.text import Vocabulary, check_text, longer
 from zoo.runs import examples, windows
 from zoo.runs.folder import RunFolder
-from zoo.runs.inputs import check_file
+from zoo.runs.inputs import check_file, is_file
 from zoo.runs.vocabularies import read_spec, read_target_vocabulary
 
 # Larger than in training because no gradients are kept. Still larger batches are no faster.
@@ -65,6 +65,13 @@ def load_like(run: RunFolder, config: TrainConfig, *, unlabelled: bool = False) 
     data = load(config, like=spec, vocabulary=vocabulary, target_vocabulary=targets, splits=splits)
     if data.spec.unlabelled and not unlabelled:
         raise UsageError(f"{data.spec.name}: expected examples with labels, these have none")
+    if own and (count := examples.moved_from_training(run, data)):
+        print(
+            f"{data.spec.name}: the data changed since {run.path} was trained, and their splits with them: it was"
+            f" trained on {count:,} of these {len(data.test):,} test examples, so its scores on new data may be lower;"
+            " undo the change, or train again",
+            file=sys.stderr,
+        )
     return data
 
 
@@ -108,12 +115,13 @@ def _read_one(
     text: str, spec: DataSpec, vocabulary: Vocabulary | None, text_column: str
 ) -> tuple[list[str], np.ndarray]:
     path = Path(text)
-    suffix, is_file = path.suffix.lower(), _is_file(path)
-    if suffix == ".npz" and is_file:
+    suffix, in_file = path.suffix.lower(), is_file(path)
+    if suffix == ".npz" and in_file:
         tally = Tally()
         kind, splits, _ = arrays.read_npz(path, labels=False, tally=tally)
         split = splits.get("all", splits.get("train"))
         told = [f"{count:,} {what}" for what, count in tally.changed.items()]
+        told += tally.notes if kind == "image" else []  # whether pixels lie beyond those of files
         told += ["of its splits the training one alone is read"] if len(splits) > 1 and "train" in splits else []
         if told:
             print(f"INPUT {path}: {', '.join(told)}", file=sys.stderr)
@@ -128,8 +136,8 @@ def _read_one(
             check_tokens(f"{path}: x", split.x, spec.vocabulary_size)
         return [f"{path}[{i}]" for i in range(len(split))], split.x
     if vocabulary is not None:
-        if suffix in TABLES and is_file:
-            (texts,) = tables.read_columns(path, text_column)
+        if suffix in TABLES and in_file:
+            (texts,) = tables.read_columns(path, text_column, lists=(text_column,))
             return [f"{path}[{i}]" for i in range(len(texts))], _encoded(text, texts, spec, vocabulary)
         if not text.strip():
             raise UsageError("INPUT: expected a text, received an empty one")
@@ -164,13 +172,6 @@ def clip_of(path: Path, spec: DataSpec) -> np.ndarray:
     if told:
         print(f"INPUT {path}: {', '.join(told)}", file=sys.stderr)
     return clips.as_clip(x, samples)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a text that is too long for a path
-        return False
 
 
 def _encoded(name: str, texts: Sequence[str], spec: DataSpec, vocabulary: Vocabulary) -> np.ndarray:

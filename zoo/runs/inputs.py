@@ -5,16 +5,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from zoo.config.task_facts import TABLES
 from zoo.console.errors import UsageError
 
 # An example of the run's own data as an input of zoo.explain: test:17.
 OWN = re.compile(r"(train|validation|test):(\d+)")
-# Kinds of data whose examples come in files; those of others are texts.
-_IN_FILES = ("image", "vector", "sequence", "sound")
+# Kinds of data whose examples come in files, and those whose examples are texts.
+_IN_FILES, _IN_TEXTS = ("image", "vector", "sequence", "sound"), ("tokens", "pairs")
+
+# Endings of files whose texts, or their tokens, are read.
+FILES_OF_TEXTS = (*TABLES, ".npz")
 
 
 def check_files(inputs: Sequence[str], data: Mapping[str, Any]) -> None:
-    """Raise UsageError unless each input is a file that the run can take, as far as its first bytes tell.
+    """Raise UsageError unless each input is a file or a text that the run can take, as far as its first bytes tell.
 
     Args:
         inputs: Inputs on the command line.
@@ -32,6 +36,32 @@ def check_files(inputs: Sequence[str], data: Mapping[str, Any]) -> None:
                 header.check_columns(Path(text), data["columns"])
             else:
                 check_file(text, data["kind"])
+    if data["kind"] in _IN_TEXTS:
+        for text in inputs:
+            check_text(text, FILES_OF_TEXTS)
+
+
+def check_text(text: str, endings: Sequence[str] = ()) -> None:
+    """Raise UsageError for a path in place of a text, which would be read as the words that it consists of.
+
+    Args:
+        text: Input on the command line.
+        endings: Endings of the files that are read as well.
+    """
+    is_read = text.lower().endswith(tuple(endings))
+    expected = f"a text, or a file that ends in {', '.join(endings)}" if endings else "a text"
+    if is_file(Path(text)) and not is_read:
+        raise UsageError(f'INPUT {text}: expected {expected}, received the path of a file; "$(cat {text})" is its text')
+    if is_read and not is_file(Path(text)) and not re.search(r"\s", text):
+        raise UsageError(f"INPUT {text}: expected {expected}, found no such file")
+
+
+def is_file(path: Path) -> bool:
+    """Return whether there is a file; a text that is too long for a path is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def check_file(text: str, kind: str) -> None:

@@ -175,3 +175,16 @@ def test_the_page_is_used_by_keyboard_and_fits_narrow_windows_and_paper(tmp_path
         before = float(shown.evaluate("document.querySelector('#graph svg').getAttribute('width')"))
         shown.evaluate("document.getElementById('closer').click()")
         assert float(shown.evaluate("document.querySelector('#graph svg').getAttribute('width')")) > before
+
+
+def test_a_score_of_another_task_is_named(capsys):
+    device = {"arena_bytes": None, "cycles": None}
+    scores = [("RMSE", 100003.4, False), ("RMSE", 2.5, False), ("accuracy", 0.5, True)]
+    files = [
+        {"name": f"f{i}", "bytes": 1000, "gzip_bytes": 500, "device": device}
+        | {"scores": [{"label": label, "value": value, "percent": percent}]}
+        for i, (label, value, percent) in enumerate(scores)
+    ]
+    compare.show({"files": files, "left_out": [], "path": "page.html"})
+    header, *rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()[:-1]]
+    assert header[3] == "RMSE" and [row[3] for row in rows] == ["100,003", "2.5", "accuracy 50.00%"]

@@ -9,6 +9,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from compression import snippets, to_c
 from compression.flatbuffers import flatbuffer
+from compression.mcu.snippets import told_of
 from tests.compression.mcu.test_to_c import INT4, LENET5, STRICT, TYPES, compiler
 from tests.compression.test_commands import said
 from tests.conftest import ROOT
@@ -104,3 +105,18 @@ def test_files_without_possible_code_are_refused(tmp_path, capsys):
     status, _, error = said(capsys, snippets, path)
     assert status == 2 and "expected a file of one signature" in error and "0 signatures" in error
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("about", "expected"),
+    [
+        ({"kind": "sound", "rate": 16000}, "; samples of sound from -1 to 1, 16000 in a second"),
+        ({"kind": "sequence", "rate": 49.99999999999996}, "; samples of sensors, 50 in a second"),
+        ({"kind": "image", "fit": "pad"}, "; pictures of another aspect ratio: pad with black"),
+        ({"kind": "image", "fit": "stretch"}, "; pictures of another aspect ratio: stretch"),
+        ({"kind": "vector"}, ""),
+        ({}, ""),
+    ],
+)
+def test_code_says_what_its_input_takes(about, expected):
+    assert told_of(about) == expected

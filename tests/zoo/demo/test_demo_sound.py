@@ -191,6 +191,23 @@ def test_a_classifier_of_samples_is_shown_with_a_microphone(javascript):
     assert found == ["sound", "tensors"]
 
 
+def test_pictures_of_other_numbers_than_pixels_are_shown_as_tensors(javascript):
+    """The page would give such a file the pixels of a drawing, from 0 to 1."""
+    from compression.tasks.classification import Classification, interface_of
+
+    spec = DataSpec("scans", "image", (2, 2, 1), ("no", "yes"), task=CLASSES)
+    ends = {"inputs": [{"name": "image"}], "outputs": [{"name": "p", "shape": [1, 2]}]}
+    files, values = [], []
+    for ends_at in ((0, 1), (-3, 1000)):
+        split = Split(np.linspace(*ends_at, 8, dtype=np.float32).reshape(2, 2, 2, 1), np.arange(2))
+        about = Classification(Dataset(spec, split, split, split), interface_of(spec)).about()
+        values.append(about["input"]["values"])
+        files.append({"about": about, "signatures": {"serve": ends}})
+    assert values == ["pixels from 0 to 1", "numbers as they were trained on, from -3 to 1000"]
+    found = javascript('import { viewOf } from "./choice.js";\nconsole.log(JSON.stringify(value.map(viewOf)));', files)
+    assert found == ["image", "tensors"]
+
+
 @pytest.mark.parametrize(
     ("secure", "error", "begin"),
     [

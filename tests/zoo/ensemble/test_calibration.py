@@ -50,10 +50,10 @@ def test_a_border_belongs_to_the_bin_below_it():
     np.testing.assert_allclose(found, [[0, 0, 0], [0.5, 1, 1], [0.75, 0, 1], [1, 1, 1]])
 
 
-@pytest.mark.parametrize("true", [0.6, 1.0, 2.5])
+@pytest.mark.parametrize("true", [0.01, 0.6, 1.0, 2.5, 50])
 def test_the_temperature_that_labels_were_drawn_at_is_found(true):
     rng = np.random.default_rng(1)
-    logits = rng.normal(0, 4, (20_000, 5)).astype("float32")
+    logits = rng.normal(0, 4 * true, (20_000, 5)).astype("float32")
     y = (logits / true + rng.gumbel(size=logits.shape)).argmax(-1)  # drawn from the softmax at that temperature
     found = calibration.fitted_temperature(logits, y)
     assert found == pytest.approx(true, rel=0.03)
@@ -65,3 +65,10 @@ def test_the_temperature_that_labels_were_drawn_at_is_found(true):
 def test_no_temperature_fits_a_model_that_is_never_wrong():
     with pytest.raises(UsageError, match="expected at least one misclassified validation example, all 3 are"):
         calibration.fitted_temperature(np.eye(3), np.arange(3))
+
+
+def test_no_temperature_fits_a_model_that_knows_nothing():
+    logits = np.array([[2.0, 0, 0], [2, 0, 0], [2, 0, 0]])
+    with pytest.raises(UsageError, match="no temperature fits better than equal probabilities"):
+        calibration.fitted_temperature(logits, np.arange(3))  # right once in three, as by chance
+    assert calibration.fitted_temperature(logits, np.array([0, 0, 1])) > 1

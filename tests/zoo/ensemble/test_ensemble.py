@@ -45,6 +45,13 @@ def place(tmp_path_factory):
     _copy(place, "b", "names", data={"class_names": ["high", "low", "middle"]})
     _copy(place, "b", "translates", data={"task": "translation"})
     _copy(place, "b", "larger", data={"input_shape": [14, 14, 1]})
+    _copy(place, "b", "padded", data={"fit": "pad"})
+    _copy(place, "b", "earlier")  # of data of which other examples were test examples
+    known = dict(np.load(place / "b" / "examples.npz"))
+    other = {"train": "test", "test": "train"}
+    swapped = {".".join([other.get(part, part) for part in name.split(".")]): known[name] for name in known}
+    np.savez(place / "earlier" / "examples.npz", **swapped)
+    _copy(place, "b", "grouped", config={"group": "([ab])"})
     _copy(place, "b", "hub", config={"model": "hub_classifier", "settings": {"preset": "x"}})
     _copy(place, "a", "again")
     _copy(place, "b", "half")
@@ -259,6 +266,31 @@ def test_a_calibrated_copy_gives_the_same_classes_at_the_fitted_temperature(plac
     assert again.read_metrics()["calibration"]["temperature"] == pytest.approx(1, abs=1e-3)
 
 
+@pytest.fixture(scope="module")
+def rows(place):
+    """Runs on the rows of a table, with other columns each."""
+    a, b = np.random.default_rng(0).normal(size=(2, 160)).round(6)
+    lines = [f"{x},{y},{'up' if x + y > 0 else 'down'}" for x, y in zip(a, b, strict=True)]
+    (place / "rows.csv").write_text("\n".join(["a,b,kind", *lines]))
+    words = f"--model tabular --data {place}/rows.csv --task classification --target-column kind --epochs 1"
+    for name, columns in (("a", "a"), ("b", "b")):
+        more = ["--columns", columns, "--output", str(place / f"rows_{name}")]
+        assert train.main([*words.split(), *more]) == 0
+    return place
+
+
+def test_a_classifier_of_rows_is_calibrated(rows, capsys):
+    run = made(rows, "{place}/rows_a", "cool_rows", calibrate)
+    before = RunFolder(rows / "rows_a").read_metrics()["test"]
+    assert run.read_metrics()["test"]["accuracy"] == before["accuracy"]
+    assert predict.main([str(run.path), "a=2"]) == 0
+    assert "up" in capsys.readouterr().out
+    assert evaluate.main([str(run.path), "--data", str(rows / "rows.csv"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["seen_in_training"] == 115
+    assert ensemble.main([str(rows / "rows_a"), str(rows / "rows_b"), "--output", str(rows / "none")]) == 2
+    assert "expected the same inputs as" in capsys.readouterr().err
+
+
 MISTAKES = {
     "{place}/a": "RUN: expected two or more runs, or one with snapshots .*, received only .*/a",
     "{place}/a {place}/again": "RUN .*/again: expected different models, .*/a is the same model",
@@ -268,6 +300,9 @@ MISTAKES = {
     "{place}/a {place}/translates": "RUN .*: expected a classification run, this one is for translation",
     "{place}/a {place}/hub": "RUN .*/hub: expected a model of the zoo, hub_classifier is one of KerasHub",
     "{place}/a {place}/larger": "RUN .*: expected the same input shape as .*/a, 12, 12, 1, received 14, 14, 1",
+    "{place}/a {place}/padded": "RUN .*: expected the same fit as .*/a, crop, received pad",
+    "{place}/a {place}/earlier": "RUN .*/earlier: expected the same splits .* it was trained on 120 of the 120 test",
+    "{place}/a {place}/grouped": "RUN .*: expected the same splits as .*/a.*; --group was None for the first run and",
     "{place}/a {place}/names": "RUN .*: expected the same class names as .*/a, 0, 1, 2, received high, low, middle",
     "{place}/a {place}/blinder":
         "RUN .*: expected the same splits as .*; --validation-split was 0.1 for the first run and 0.0 for this one",

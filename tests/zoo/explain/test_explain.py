@@ -11,6 +11,7 @@ from tests.conftest import blobs
 from zoo import predict, tasks
 from zoo.config import registry
 from zoo.config.train_config import TrainConfig
+from zoo.console.errors import UsageError
 from zoo.data import DataSpec, load
 from zoo.data.text import Vocabulary
 from zoo.explain import __main__ as explain
@@ -230,6 +231,12 @@ def test_mistakes_are_one_sentence(mistake, made, given, capsys):
     out, err = capsys.readouterr()
     assert out == "" and len(err.splitlines()) == 1
     assert re.search(MISTAKES[mistake], err), err
+
+
+def test_rows_of_a_table_are_refused():
+    options = explain.Options(run="run", inputs=("test:0",))
+    with pytest.raises(UsageError, match="run: expected a run on texts, .* this one takes rows of a table"):
+        explain._check(options, {"kind": "table", "task": "classification", "class_names": ["a", "b"]})
 
 
 def test_a_text_without_tokens_is_refused(made, tmp_path, capsys):

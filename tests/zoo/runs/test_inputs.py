@@ -30,3 +30,20 @@ def test_a_missing_file_is_reported_before_keras_is_imported(tmp_path):
     )
     done = run_module("-c", code, cwd=tmp_path)
     assert done.returncode == 2 and done.stderr == "zoo.predict: INPUT absent.png: expected a file, found none\n"
+
+
+def test_the_path_of_a_file_is_no_text(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "review.txt").write_text("such a dull film")
+    (tmp_path / "films.csv").write_text("text\nsuch a dull film\n")
+    inputs.check_files(["films.csv", "a review of films.csv", "review", "x" * 5000], {"kind": "tokens"})
+    for kind, name, sentence in (
+        ("tokens", "review.txt", r'received the path of a file; "\$\(cat review.txt\)" is its text'),
+        ("pairs", "review.txt", "expected a text, or a file that ends in .csv, .tsv, .jsonl, .npz, received"),
+        ("tokens", "absent.csv", "found no such file"),
+    ):
+        with pytest.raises(UsageError, match=sentence):
+            inputs.check_files([name], {"kind": kind})
+    inputs.check_text("absent.csv")  # a text to continue
+    with pytest.raises(UsageError, match="expected a text, received the path of a file"):
+        inputs.check_text("films.csv")

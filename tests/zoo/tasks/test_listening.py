@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from tests.zoo.data.sound.test_sound import tone, wav
+from zoo.config.run_options import PredictOptions
 from zoo.console.errors import UsageError
 from zoo.data import DataSpec
+from zoo.tasks import classification
 from zoo.tasks.parts import listening
 from zoo.tasks.parts.listening import Event
 
@@ -91,3 +93,23 @@ def test_files_of_more_than_two_clips_are_recordings(tmp_path):
         assert listening.is_long(path, SPEC) == long
     with pytest.raises(UsageError, match="--recordings .*: expected a file of sound or a folder of them, found none"):
         listening.recordings(tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    ("is_long", "options", "told"),
+    [
+        (True, {"top": 2}, "--top not used, as it is a recording, which has events"),
+        (True, {"hop": 0.1}, ""),
+        (False, {"hop": 0.1, "threshold": 0.5}, "--hop and --threshold not used, as it is no longer than two clips"),
+        (False, {"top": 2}, ""),
+    ],
+)
+def test_options_that_do_nothing_for_a_file_are_told(is_long, options, told, monkeypatch, capsys):
+    monkeypatch.setattr(listening, "is_long", lambda path, spec: is_long)
+    monkeypatch.setattr(listening, "answers", lambda *_: iter(()))
+    monkeypatch.setattr(classification, "read_inputs", lambda *_: ([], np.zeros((0, 1))))
+    monkeypatch.setattr(classification, "logits_of", lambda *_: np.zeros((0, 2)))
+    asked = PredictOptions(run="run", inputs=("a.wav",), **options)
+    assert list(classification.TASK._heard(None, SPEC, asked)) == []
+    err = capsys.readouterr().err
+    assert (told in err) if told else not err

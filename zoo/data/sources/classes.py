@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from zoo.config import catalogue, registry
+from zoo.config import catalogue
 from zoo.config.task_facts import FIRST_FIT, USUAL_FIT
 from zoo.config.train_config import TrainConfig, flag
 from zoo.console.errors import UsageError, few
@@ -195,8 +195,8 @@ def check(config: TrainConfig) -> None:
 
 def _learns_rows(config: TrainConfig, like: DataSpec | None) -> bool:
     """Return whether the examples are rows of a table, and not texts or pictures that it names."""
-    kinds = (like.kind,) if like else registry.entry(config.model).inputs
-    return "table" in kinds and config.data is not None
+    by_rows = like.kind == "table" if like else catalogue.takes_rows(config)
+    return by_rows and config.data is not None
 
 
 def _of_rows(config: TrainConfig, taken: Taken) -> Dataset:

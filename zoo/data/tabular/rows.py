@@ -93,7 +93,7 @@ def opened(config: TrainConfig, taken: Taken, targets: Sequence[str]) -> Rows:
         names = chosen(config.data, config.columns, needed)
         _tell_unread(config.data, names, tally)
     else:
-        names = list(dict.fromkeys(each["name"] for each in like.inputs))
+        names = _as_trained(config, [each["name"] for each in like.inputs], needed)
     tell_tables(config.data, tally)
     splits = [COLUMN] if may_name_splits(config, needed) else []
     tables, paths = {}, header.tables_of(config)
@@ -117,6 +117,19 @@ def opened(config: TrainConfig, taken: Taken, targets: Sequence[str]) -> Rows:
             if "all" not in tables:
                 names, columns = ([name for name in each if name != COLUMN] for each in (names, columns))
     return Rows(tables, names, groups_of(config, tables, tally))
+
+
+def _as_trained(config: TrainConfig, inputs: Sequence[str], needed: Sequence[str]) -> list[str]:
+    """Return the columns that a run was trained on, by which it recognises its rows, or its inputs in another table.
+
+    A row is recognised by all columns that the training chose, also those that gave no input.
+    """
+    inputs = list(dict.fromkeys(inputs))
+    try:
+        names = chosen(config.data, config.columns, needed)
+    except UsageError:  # a table that lacks some of them
+        return inputs
+    return names if set(inputs) <= set(names) else inputs
 
 
 def may_name_splits(config: TrainConfig, needed: Sequence[str]) -> bool:

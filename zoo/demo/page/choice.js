@@ -21,7 +21,7 @@ export function viewOf({ about, signatures, vocabulary }) {
   if (about.input?.name === "code") return shape.length === 3 ? "code" : "tensors";
   if (about.input?.kind === "image" && givesMasks(about, shape)) return "masks";
   if (!about.labels?.length || String(shape) !== String(about.labels.length)) return "tensors";
-  if (about.input?.kind === "image") return "image";
+  if (about.input?.kind === "image") return about.input.values?.startsWith("numbers") ? "tensors" : "image";
   if (about.input?.kind === "sound" && about.input.rate && about.input.shape.length === 1) return "sound";
   return about.input?.kind === "tokens" && vocabulary?.model?.vocab ? "tokens" : "tensors";
 }

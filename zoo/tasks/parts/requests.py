@@ -17,6 +17,7 @@ from zoo.config.train_config import flag
 from zoo.console.errors import UsageError, unknown
 from zoo.data.dataset import DataSpec
 from zoo.data.tabular import header as tables
+from zoo.runs import inputs
 from zoo.runs.folder import RunFolder
 from zoo.runs.vocabularies import read_spec
 
@@ -109,12 +110,16 @@ def _id(what: str, name: str, known: Sequence[str]) -> int:
 def check_continuation(run: RunFolder, options: GenerateOptions) -> None:
     """Raise UsageError for options that a language model does not have, or values out of range."""
     _check_texts(options)
+    for text in options.inputs:
+        inputs.check_text(text)
     continuation(options)
 
 
 def check_translation(run: RunFolder, options: GenerateOptions) -> None:
     """Raise UsageError for options that a translation does not have, or values out of range."""
     _check_texts(options)
+    for text in options.inputs:
+        inputs.check_text(text, inputs.FILES_OF_TEXTS)
     translation(options)
 
 

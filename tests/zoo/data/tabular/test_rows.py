@@ -70,6 +70,22 @@ def test_a_run_with_groups_is_measured_on_tables_without_them(save):
     assert len(other.train) + len(other.validation) + len(other.test) == ROWS and other.train.groups is None
 
 
+@pytest.mark.parametrize("memory", [None, 1000])
+def test_a_run_recognises_its_rows_in_its_table(memory, save):
+    """Whatever the order of its inputs, and with columns that gave no input."""
+    kinds = {"kind": [f"k{i % 3}" for i in range(ROWS)], "same": [1] * ROWS, "said": [f"so {i}" for i in range(ROWS)]}
+    config = asked(save(kinds | columns()), memory=memory)
+    data = load(config)
+    assert [each["name"] for each in data.spec.inputs][0] == "a"  # numbers come first, in the table they come last
+    again = load(config, like=data.spec)
+    for split in ("train", "validation", "test"):
+        np.testing.assert_array_equal(again.split(split).marks, data.split(split).marks)
+    other = load(dataclasses.replace(config, data=save(kinds | columns() | {"more": kinds["kind"]})), like=data.spec)
+    assert len(other.train) + len(other.validation) + len(other.test) == ROWS
+    without = {name: values for name, values in (kinds | columns()).items() if name != "same"}
+    assert len(load(dataclasses.replace(config, data=save(without)), like=data.spec).train)
+
+
 def test_groups_of_numbers_of_texts_stay_in_one_split(save):
     path = save({"text": [f"good film {i}" for i in range(60)], "y": range(60), "who": [i // 6 for i in range(60)]})
     data = load(asked(path, model="lstm", task="regression", group_column="who"))
