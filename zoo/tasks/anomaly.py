@@ -145,7 +145,7 @@ class Anomaly(Task):
             texts = list(texts)
             if spec.kind == "sound":
                 for text in texts:
-                    listening.tell_short(text, options)
+                    listening.tell_unused(text, options, is_recording=False)
             names, x = read_inputs(texts, spec, None, "", stored)
             found = errors(model, Split(x, np.zeros(len(x), np.int32)))
             rows += [{"input": name, "score": float(error)} for name, error in zip(names, found, strict=True)]

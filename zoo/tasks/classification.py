@@ -1,6 +1,5 @@
 """Classification: one label for each example, or one for each step."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 
 from zoo.config import attacks, registry
 from zoo.config.run_options import PredictOptions
-from zoo.config.train_config import TrainConfig, flag
+from zoo.config.train_config import TrainConfig
 from zoo.console.figures import Intervals, written
 from zoo.data import Dataset, DataSpec, Split
 from zoo.data.augmentation import augmenter
@@ -149,14 +148,10 @@ class Classification(Task):
         for text in options.inputs:
             path = Path(text)
             is_long = path.suffix.lower() != ".npz" and listening.is_long(path, spec)
-            idle = ("top",) if is_long else ("hop", "threshold")
-            if given := [flag(name) for name in idle if getattr(options, name) is not None]:
-                why = "a recording, which has events" if is_long else "no longer than two clips, so it has one answer"
-                print(f"INPUT {text}: {' and '.join(given)} not used, as it is {why}", file=sys.stderr)
+            listening.tell_unused(text, options, is_long)
             if is_long:
                 yield from listening.answers(model, path, spec, options.hop, options.threshold)
                 continue
-            listening.tell_short(text, options)
             names, x = read_inputs([text], spec, None, "")
             p = probabilities(logits_of(model, Split(x, x[:, :0])))
             for name, row in zip(names, p, strict=True):

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from zoo.config.run_options import PredictOptions
+from zoo.config.train_config import flag
 from zoo.console.errors import UsageError
 from zoo.data import DataSpec, Split
 from zoo.data.sound import clips, formats
@@ -65,19 +66,18 @@ def is_long(path: Path, spec: DataSpec) -> bool:
         raise UsageError(f"{path}: expected a file of sound, and it cannot be read: {error}") from None
 
 
-def tell_short(text: str, options: PredictOptions) -> None:
-    """Tell which options do not matter for a file that is no longer than two clips of the run.
+def tell_unused(text: str, options: PredictOptions, is_recording: bool) -> None:
+    """Tell which options of `zoo.predict` do not matter for a file of sound.
 
     Args:
         text: File.
-        options: Options of `zoo.predict`.
+        options: Options.
+        is_recording: Whether the file is longer than two clips of the run.
     """
-    if given := [f"--{name}" for name in ("hop", "threshold") if getattr(options, name) is not None]:
-        print(
-            f"INPUT {text}: it is not longer than two clips and has one answer for each clip; not used:"
-            f" {', '.join(given)}",
-            file=sys.stderr,
-        )
+    unused = ("top",) if is_recording else ("hop", "threshold")
+    if given := [flag(name) for name in unused if getattr(options, name) is not None]:
+        why = "a recording, which has events" if is_recording else "no longer than two clips, so it has one answer"
+        print(f"INPUT {text}: {' and '.join(given)} not used, as it is {why}", file=sys.stderr)
 
 
 def heard(model: keras.Model, path: Path, spec: DataSpec, hop: float | None) -> tuple[np.ndarray, float, float]:
