@@ -66,6 +66,12 @@ def check(model: keras.Model, recipe: Recipe, interface: AnyInterface, kernel: K
         raise UsageError(
             f"model {model.name}: expected a built model, received one without weights; call it or build it first"
         )
+    if rounded := [layer for layer in layers_inside(model) if getattr(layer, "quantization_mode", None)]:
+        raise UsageError(
+            f"model {model.name}: expected weights in floats, received {rounded[0].name} after"
+            f" quantize({rounded[0].quantization_mode!r}) of Keras, which TFLite cannot convert; give the model as it"
+            " was before"
+        )
     layer_paths(model, recipe.skip)
     check_model(interface, model)
     if recipe.precision == "int16x8" and interface.dtype != "float32":

@@ -417,7 +417,7 @@ def _inputs(model: keras.Model, x: Any) -> tuple[Port, ...]:
         names = [identifier(str(name)) for name in sorted(x)]
     else:
         names = [identifier(s.name) if s is not None else f"input_{i}" for i, s in enumerate(symbols)]
-        names = names if len(set(names)) == len(names) else [f"input_{i}" for i in range(len(names))]
+    names = names if len(set(names)) == len(names) else [f"input_{i}" for i in range(len(names))]
     kinds = {"f": "float32", "u": "float32"}
     return tuple(
         Port(name, array.shape[1:], kinds.get(array.dtype.kind, "int32"))

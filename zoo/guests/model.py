@@ -113,7 +113,7 @@ class OpenedModel:
             UsageError: The model cannot be loaded, or the data do not fit it.
         """
         model = self.load_model()
-        data = _with_ids(model, self._dataset(model))
+        data = _with_ids(model, _by_output(model, self._dataset(model)))
         cli.say(_read_as(data))
         return model, data
 
@@ -352,8 +352,34 @@ def _read_as(data: Any) -> str:
     return f"{data.spec.name}: {', '.join(counts)} examples; inputs {inputs}; labels {labels}"
 
 
+def _by_output(model: Any, data: Any) -> Any:
+    """Return data with labels in the order of the outputs, if the labels are named and the outputs are a list.
+
+    Raises:
+        UsageError: The labels have other names than the outputs.
+    """
+    names = getattr(model, "output_names", None)
+    y = next(getattr(data, split).y for split in _SPLITS if len(getattr(data, split)))
+    if not isinstance(y, Mapping) or not names:
+        return data
+    keyed = isinstance(model.output, Mapping)
+    if sorted(y) != sorted(model.output if keyed else names):
+        expected, received = (", ".join(sorted(map(str, each))) for each in (model.output if keyed else names, y))
+        raise UsageError(f"data: expected labels named as the outputs of the model, {expected}, received {received}")
+    if keyed:
+        return data
+
+    def ordered(split: Any) -> Any:
+        if split.y is None:
+            return split
+        found = tuple(split.y[name] for name in names)
+        return dataclasses.replace(split, y=found if len(found) > 1 else found[0])
+
+    return dataclasses.replace(data, **{name: ordered(getattr(data, name)) for name in _SPLITS})
+
+
 def _with_ids(model: Any, data: Any) -> Any:
-    """Return data whose ids are int32: whole numbers in floats that the model only looks up, as in an embedding.
+    """Return data whose ids are int32: floats and bytes that are whole and that the model only looks up.
 
     On the scale of an integer file, neighbouring ids would become one.
     """
@@ -368,7 +394,7 @@ def _with_ids(model: Any, data: Any) -> Any:
     whole = [all(_whole_numbers(array) for array in column) for column in columns]
     if not any(whole):
         return data
-    few = mapped(lambda array: array[:1], next(split.x for split in splits.values() if len(split)))
+    few = mapped(lambda array: _as_float(array[:1]), next(split.x for split in splits.values() if len(split)))
     try:
         found = given_as_ids(model, few)
     except Exception:  # data that it does not take, which are refused where they are used
@@ -388,7 +414,15 @@ def _with_ids(model: Any, data: Any) -> Any:
 def _whole_numbers(array: Any) -> bool:
     import numpy as np
 
-    return isinstance(array, np.ndarray) and array.dtype.kind == "f" and bool((array == np.rint(array)).all())
+    if not isinstance(array, np.ndarray):
+        return False
+    if array.dtype == np.uint8:
+        return array.ndim < 4  # others are images
+    return array.dtype.kind == "f" and bool((array == np.rint(array)).all())
+
+
+def _as_float(array: Any) -> Any:
+    return array.astype("float32") if array.dtype == "uint8" else array
 
 
 def _labelled(model: Any, data: Any) -> Any:

@@ -48,6 +48,8 @@ def _cast(tensor: Any, counted: Callable[[Iterable[bool]], bool]) -> bool:
 
 
 def _casts(op: Any, counted: Callable[[Iterable[bool]], bool]) -> bool:
-    if op.type == "Cast":
-        return op.outputs[0].dtype.is_integer
+    if op.type == "Cast":  # pixels of a uint8 input are cast back, to compute with them
+        casts = [user.outputs[0] for user in op.outputs[0].consumers() if user.type == "Cast"]
+        back = [made for made in casts if made.dtype.is_floating]
+        return op.outputs[0].dtype.is_integer and all(_cast(made, counted) for made in back)
     return op.type in _ARRANGE and _cast(op.outputs[0], counted)

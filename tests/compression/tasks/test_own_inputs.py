@@ -58,12 +58,38 @@ def test_inputs_within_inputs_are_refused(tmp_path):
         api.compress(model, "float32", data=splits({"one": X, "others": [X, X]}), output=tmp_path)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_labels_by_name_are_those_of_their_outputs(tmp_path):
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, [layers.Dense(1, name="second")(inputs), layers.Dense(1, name="first")(inputs)])
+    second, first = model.predict(X, verbose=0)
+    made = api.compress(
+        model, "prune(0) + float32", data=splits(X, {"first": first, "second": second}), output=tmp_path, epochs=1
+    )
+    assert max(made.receipt["test"]["keras"][f"{name}.rmse"] for name in ("first", "second")) < 0.05
+    with pytest.raises(UsageError, match="as the outputs of the model, first, second, received first, other"):
+        api.compress(model, "float32", data=splits(X, {"first": first, "other": second}), output=tmp_path)
+
+
+def test_a_model_that_keras_quantized_is_refused(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3)])
+    model.layers[0].quantize("int8")
+    with pytest.raises(UsageError, match="after quantize"):
+        api.compress(model, "float32", data=splits(X), output=tmp_path)
+
+
+def test_bytes_of_a_picture_are_no_ids(tmp_path):
+    model = keras.Sequential([keras.Input((8,), dtype="uint8"), layers.Rescaling(1 / 255), layers.Dense(2)])
+    x = RNG.integers(0, 255, (48, 8), dtype="uint8")
+    made = api.compress(model, "float32", data=splits(x), output=tmp_path)
+    assert [row["dtype"] for row in made.receipt["interface"]["inputs"]] == ["float32"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32", "uint8"])
 @pytest.mark.parametrize("kind", ["embedding", "categories"])
 def test_ids_in_floats_stay_whole_in_int8(kind, dtype, tmp_path):
     if kind == "embedding":
-        inputs, ids = keras.Input((7,)), RNG.integers(0, 1000, (64, 7))
-        x = layers.GlobalAveragePooling1D()(layers.Embedding(1000, 4, embeddings_initializer="normal")(inputs))
+        inputs, ids = keras.Input((7,)), RNG.integers(0, 250, (64, 7))
+        x = layers.GlobalAveragePooling1D()(layers.Embedding(250, 4, embeddings_initializer="normal")(inputs))
     else:
         inputs, ids = keras.Input((1,), dtype=dtype), RNG.integers(0, 40, (64, 1))
         x = layers.CategoryEncoding(40, "one_hot")(inputs)
