@@ -199,7 +199,8 @@ def save(
 
     archive = keras.export.ExportArchive()
     for layer in layers_inside(model):
-        if not isinstance(layer, keras.Model):  # a model would be traced once more, on the shapes it was built with
+        # A model would be traced once more, on the shapes it was built with; a layer that is not called is not built.
+        if layer.built and not isinstance(layer, keras.Model):
             archive.track(layer)
     named: dict[str, tuple[float, float]] = {}
     ends, in_units, loops = [False], [], []
