@@ -60,7 +60,7 @@ def run(given: Mapping[str, Any]) -> dict[str, Any]:
     form = kind.build(Export(model, exported, data, ExportOptions(batch=None)))
     cli.say(f"exporting {path.name}")
     made = {"task": data.spec.task, **chosen.provenance()}
-    receipt = {"made": made} | formats.export(path, options.to, form.subject_on(exported, data.test))
+    receipt = {"made": made} | formats.export(path, options.to, form.subject_on(exported, data.test), form.softmax)
     write_json(receipt_path(path), receipt)
     return {"path": str(path), **receipt}
 
@@ -151,8 +151,7 @@ def show(result: Mapping[str, Any]) -> None:
     scores = result["test"][result["format"]]
     said = f"test {form.headline(scores)}" if scores else "no labels"
     print(f"{result['bytes']:,} bytes; {said} ({result['test']['examples']:,} examples)")
-    for line in form.parity(result["parity"]):
-        print(line)
+    print(f"largest difference of an output from Keras {result['parity']['largest_difference']:.1e}")
     print(result["path"])
 
 

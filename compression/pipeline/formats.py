@@ -34,16 +34,16 @@ Ends = Interface | ModelInterface
 Runner = Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]
 
 
-def saved_model(model: keras.Model, path: Path, interface: Ends) -> None:
+def saved_model(model: keras.Model, path: Path, interface: Ends, probabilities: bool = True) -> None:
     """Write a SavedModel folder with the signature `serve`, such as TensorFlow Serving loads."""
     with temporary.folder(path.parent) as folder:
-        tflite.save(model, folder / "made", interface)
+        tflite.save(model, folder / "made", interface, probabilities=probabilities)
         if path.exists():
             shutil.rmtree(path)
         (folder / "made").rename(path)
 
 
-def onnx(model: keras.Model, path: Path, interface: Ends) -> None:
+def onnx(model: keras.Model, path: Path, interface: Ends, probabilities: bool = True) -> None:
     """Write an ONNX file.
 
     Raises:
@@ -54,7 +54,7 @@ def onnx(model: keras.Model, path: Path, interface: Ends) -> None:
     with temporary.folder(path.parent) as folder:
         saved, made = folder / "saved_model", folder / path.name
         with _gelu_by_erf(model):
-            tflite.save(model, saved, interface)
+            tflite.save(model, saved, interface, probabilities=probabilities)
         try:
             child.run("compression.pipeline.formats", {"saved_model": saved, "output": made}, seconds=SECONDS)
         except Failed as error:
@@ -132,13 +132,14 @@ WRITERS = {"savedmodel": saved_model, "onnx": onnx}
 NEEDS = {"savedmodel": (), "onnx": ("tf2onnx", "onnxruntime")}
 
 
-def export(path: Path, format_name: str, subject: OutputSubject) -> dict[str, Any]:
+def export(path: Path, format_name: str, subject: OutputSubject, probabilities: bool = True) -> dict[str, Any]:
     """Write a model in one of WRITERS' formats, run it on the test split, and return what was measured.
 
     Args:
         path: Path of the file, or of the folder of a SavedModel.
         format_name: Key of WRITERS.
         subject: Model and examples.
+        probabilities: Whether to append a softmax to a classifier.
 
     Raises:
         UsageError: A package is not installed.
@@ -146,7 +147,7 @@ def export(path: Path, format_name: str, subject: OutputSubject) -> dict[str, An
     """
     check_installed(format_name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    WRITERS[format_name](subject.model, path, subject.interface)
+    WRITERS[format_name](subject.model, path, subject.interface, probabilities)
     x, expected = subject.inputs(), subject.reference()
     run, count = _RUNNERS[format_name](path, subject.interface), len(subject.examples)
     parts = [run({name: array[i : i + BATCH] for name, array in x.items()}) for i in range(0, count, BATCH)]

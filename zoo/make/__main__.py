@@ -18,6 +18,7 @@ from zoo.console.children import carry_out
 from zoo.console.errors import Failed, UsageError
 from zoo.console.figures import by_output, form_of
 from zoo.console.values import Bytes
+from zoo.runs.continuing import differences
 from zoo.runs.folder import RunFolder
 from zoo.system.files import write_json
 
@@ -163,12 +164,22 @@ class _Road:
         return [*words, *further], told
 
     def train(self, words: Sequence[str]) -> None:
-        """Train into the folder, unless that was done."""
-        run = RunFolder(self.folder)
+        """Train into the folder, unless that was done.
+
+        Raises:
+            UsageError: The folder holds a training with other options.
+        """
+        run, epochs = RunFolder(self.folder), self.options.epochs
+        if run.started:
+            asked = [*words, *(["--epochs", str(epochs)] if epochs else [])]
+            if texts := differences(run.read_config()["config"], _given(asked)):
+                raise UsageError(
+                    f"--output {self.folder}: expected a new folder, or one with the same options, this one was begun"
+                    f" with others: {'; '.join(texts)}"
+                )
         if run.finished:
             cli.say(f"{self.folder} is trained already")
             return
-        epochs = self.options.epochs
         if epochs is None and self.options.minutes is not None and not run.started:
             epochs = self._affordable(words)
         more = ["--epochs", str(epochs)] if epochs else []
@@ -255,8 +266,13 @@ def _typed(value: Any) -> str:
 
 def _configured(words: Sequence[str]) -> TrainConfig:
     """Return the configuration that words of `zoo.train` give, with its default settings."""
+    return TrainConfig(**_given(words)).resolved()
+
+
+def _given(words: Sequence[str]) -> dict[str, Any]:
+    """Return the options that words of `zoo.train` give."""
     given = cli.parse(TrainConfig, list(words), prog="zoo.train", description="")
-    return TrainConfig(**{name: value for name, value in given.items() if name not in cli.FRAME}).resolved()
+    return {name: value for name, value in given.items() if name not in cli.FRAME}
 
 
 def show(result: Mapping[str, Any]) -> None:

@@ -236,6 +236,15 @@ def test_other_formats_give_the_same_probabilities(name, loaded, tmp_path):
     assert files and found["bytes"] == sum(file.stat().st_size for file in files)
 
 
+def test_other_formats_append_no_softmax_to_other_outputs_than_classes(loaded, tmp_path):
+    model, data = loaded
+    interface = classification.interface_of(data.spec, batch=None)
+    formats.saved_model(model, tmp_path / "made", interface, probabilities=False)
+    x = np.asarray(data.test.x[:8], np.float32) / 255
+    (found,) = formats._run_saved_model(tmp_path / "made", interface)({interface.name: x})
+    np.testing.assert_allclose(found, model.predict(x, verbose=0), atol=1e-5)
+
+
 def test_gelu_survives_the_way_to_onnx(tmp_path):
     model, interface, x = small("self_attention")
     path = tmp_path / "model.onnx"

@@ -13,9 +13,12 @@ from scipy.io import wavfile
 from tests.compression.test_commands import said
 from tests.conftest import ROOT, blobs, run_module
 from tests.zoo.data.annotations import pictures as annotated
+from zoo.config.train_config import TrainConfig
+from zoo.console.errors import UsageError
 from zoo.make import __main__ as make
 from zoo.make import choice
 from zoo.pretrained import kept
+from zoo.runs.folder import RunFolder
 
 
 def pictures(folder, side, channels, count=16):
@@ -147,6 +150,24 @@ def test_help_imports_no_backend():
     code = "import sys; from zoo.make import __main__ as m\ntry: m.main(['--help'])\nexcept SystemExit: pass\n"
     code += "assert not {'tensorflow', 'keras'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_a_folder_of_other_options_is_refused(tmp_path):
+    data = tmp_path / "vectors.npz"
+    np.savez(data, x=np.random.default_rng(0).normal(size=(40, 3)).astype("float32"), y=np.arange(40) % 2)
+    options = {"data": data, "output": tmp_path / "made", "epochs": 1}
+    config = TrainConfig(model="simplenet", data=data, epochs=1).resolved()
+    run = RunFolder(tmp_path / "made")
+    form = {"kind": "vector", "input_shape": [3], "class_names": ["0", "1"], "per_step": False}
+    run.write_config(config, {"name": "vectors"} | form, ["python"])
+    run.history_file.write_text("epoch,loss\n0,0.5\n")
+    run.model_file.touch()
+    run.write_metrics({"test": {"accuracy": 0.5}, "model_sha256": "0" * 64})
+    words, _ = make._Road(make.Options(**options), run.path).choose()
+    make._Road(make.Options(**options), run.path).train(words)  # is trained already
+    other = make._Road(make.Options(**options | {"epochs": 2}), run.path)
+    with pytest.raises(UsageError, match="begun with others: --epochs was 1, now 2"):
+        other.train(words)
 
 
 @pytest.mark.slow
