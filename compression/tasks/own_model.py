@@ -142,22 +142,24 @@ class OwnForm(OutputForm):
 
     def advice(self, model: keras.Model, recipe: Recipe) -> list[str]:
         """Return a sentence for each input with ids that a recipe would round, and for each with features that its
-        rounding would all but remove.
+        rounding would all but remove, besides those of every task.
         """
+        told = super().advice(model, recipe)
         if recipe.calibrated and not recipe.skip and len(self.data.train):
             held = holding_ids(model, self.examples(1, seed=0))
             if found := [port.name for port, each in zip(self.interface.inputs, held, strict=True) if each]:
                 return [
+                    *told,
                     f"{found[0]}: in {recipe.precision}, one scale rounds the ids that the model looks up among"
                     " the other numbers of this input, so that neighbouring ids are taken for one another; give the ids"
-                    " an input of their own, or use dynamic or float16"
+                    " an input of their own, or use dynamic or float16",
                 ]
         kernels = layer_paths(model)
         cared_for = in_float(model) or not kernels or kernels[0] in layer_paths(model, recipe.skip)
         unsuited = self.data.spec.kind == "image" or not len(self.data.train)
         if recipe.precision not in STEPS or unsuited or cared_for:
-            return []
-        few, found = self.examples(SCANNED, seed=0), []
+            return told
+        few, found = self.examples(SCANNED, seed=0), told
         for port, array in zip(self.interface.inputs, leaves(few), strict=True):
             if array.ndim not in (2, 3) or not np.issubdtype(array.dtype, np.floating):
                 continue

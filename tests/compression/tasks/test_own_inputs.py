@@ -120,3 +120,14 @@ def test_a_model_in_bfloat16_is_compressed(tmp_path):
         keras.config.set_dtype_policy(before)
     made = api.compress(model, "float32", data=splits(X), output=tmp_path)
     assert made.receipt["parity"]["largest_difference"] < 0.01
+
+
+def test_frozen_layers_are_told(tmp_path, capsys):
+    frozen = layers.Dense(8, activation="relu", trainable=False, name="backbone")
+    model = keras.Sequential([keras.Input((4,)), frozen, layers.Dense(2, name="head")])
+    for recipe, told in (("float32", False), ("prune(0.5, epochs=1) + float32", True)):
+        api.compress(model, recipe, data=splits(X, X[:, :2]), output=tmp_path)
+        assert ("1 of 2 layers with weights are frozen (backbone)" in capsys.readouterr().err) == told
+    frozen.trainable = True
+    api.compress(model, "prune(0.5, epochs=1) + float32", data=splits(X, X[:, :2]), output=tmp_path / "thawed")
+    assert "are frozen" not in capsys.readouterr().err
