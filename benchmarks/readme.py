@@ -18,6 +18,7 @@ RESULTS = Path(__file__).parent / "results"
 # Every page that has a mark such as <!-- matrix: python -m benchmarks.readme -->.
 PAGES = (
     "README.md",
+    "docs/guides/large_data.md",
     "docs/results/compression.md",
     "docs/results/devices.md",
     "docs/results/networks.md",

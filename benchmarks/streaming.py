@@ -277,29 +277,35 @@ def _weights(run: Path) -> dict[str, np.ndarray]:
         return {name: found[name] for name in found.files if found[name].dtype.kind == "f"}
 
 
-def render(result: dict[str, Any]) -> str:
-    """Return the result as Markdown."""
+def table(result: dict[str, Any]) -> list[str]:
+    """Return the lines of the table."""
     lines = [
         "| set | size | examples | check at the start | step, streamed | in memory | share of the speed |"
         " peak above an empty training |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in result["rows"]:
+        above = in_words(row["above"]) if row["above"] > 0 else "none"
         lines.append(
             f"| {row['kind']} | {in_words(row['bytes'])} | {row['examples']:,} | {row['seconds_to_check']:.0f} s |"
-            f" {row['streamed_ms']:.1f} ms | {row['in_memory_ms']:.1f} ms | {row['share']:.1%} |"
-            f" {in_words(row['above'])} |"
+            f" {row['streamed_ms']:.1f} ms | {row['in_memory_ms']:.1f} ms | {row['share']:.1%} | {above} |"
         )
     exact = result["exact"]
-    lines += [
-        "",
-        f"Batches of {BATCH}, {result['steps']:,} steps. Targets: at least {SPEED:.0%} of the speed in memory, at most"
-        f" {in_words(MEMORY)} above an empty training.",
+    return [
+        *lines,
         "",
         f"Two workers, {exact['kills']} kills: the {exact['arrays']} arrays of the last checkpoint are"
-        f" {'equal bit for bit' if exact['equal'] else 'NOT EQUAL'}.",
+        f" {'equal bit for bit' if exact['equal'] else 'NOT EQUAL'} to those of an undisturbed training.",
     ]
-    return "\n".join(lines)
+
+
+def render(result: dict[str, Any]) -> str:
+    """Return the result as Markdown."""
+    targets = (
+        f"Batches of {BATCH}, {result['steps']:,} steps. Targets: at least {SPEED:.0%} of the speed in memory, at most"
+        f" {in_words(MEMORY)} above an empty training."
+    )
+    return "\n".join([*table(result), "", targets])
 
 
 if __name__ == "__main__":
