@@ -88,7 +88,7 @@ def test_only_skipped_layers_stay_float32(tmp_path):
 
 
 # unrolled is slow, and the int8 tests below cover it.
-@pytest.mark.parametrize("kernel", ["loop", pytest.param("unrolled", marks=SLOW), "fused"])
+@pytest.mark.parametrize("kernel", ["loop", pytest.param("unrolled", marks=SLOW), pytest.param("fused", marks=SLOW)])
 def test_lstm_kernels_agree_with_keras_and_restore_the_model(kernel, tmp_path):
     model, interface, x = small("lstm")
     path, found = exported(tmp_path, model, interface, "float32", x, kernel=kernel)
@@ -122,6 +122,7 @@ def test_recurrent_layers_over_any_number_of_steps_in_int8(tmp_path):
     assert np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
 
 
+@SLOW
 def test_layer_normalization_in_16_bits(tmp_path):
     model, interface, x = small("self_attention")
     _, found = exported(tmp_path, model, interface, "int16x8", x)

@@ -27,7 +27,7 @@ KINDS = {
     "fused": ("lstm", "image", {}, "int8", "fused"),
     "attention": ("self_attention", "tokens", {}, "int8", "auto"),
 }
-SLOW = ("float16", "dynamic", "unrolled", "fused")
+SLOW = ("float16", "dynamic", "unrolled", "fused", "attention")
 
 
 @pytest.fixture(scope="module")

@@ -132,7 +132,9 @@ def test_a_subclassed_model_of_raw_operations_batch_norm_and_depthwise():
     model.fit(x, np.zeros(len(x), "int32"), verbose=0)
 
 
-@pytest.mark.parametrize("kind", RECURRENT)
+@pytest.mark.parametrize(
+    "kind", ["lstm", pytest.param("gru", marks=pytest.mark.slow), pytest.param("simple", marks=pytest.mark.slow)]
+)
 def test_recurrent_cells(kind):
     model, x = randomized(Recurrent(kind), (7, 3))
     cells = model.first.cell, model.second.cell
@@ -294,6 +296,7 @@ def test_taylor_is_the_gradient_times_the_weight():
     assert set(kept.indices) == set(np.argsort(score)[6:])
 
 
+@pytest.mark.slow
 def test_under_mirrored_strategy_new_variables_are_mirrored(mirrored):
     with mirrored.scope():
         model, _, x = small("cnn")

@@ -137,6 +137,7 @@ def test_clustering_limits_distinct_values_and_keeps_zeros_of_pruning(init):
         assert not np.array_equal(value, before[path])
 
 
+@pytest.mark.slow
 def test_clustering_per_channel_has_values_for_each_channel():
     model, _, x = small("cnn")
     wrapped = clustering.clustered(model, stage("cluster(3, per_channel=true, skip=head)"), set())

@@ -59,7 +59,8 @@ def test_a_model_teaches_itself_whatever_its_outputs_mean(ending, tmp_path):
     np.testing.assert_array_equal(model.predict(X, verbose=0), before)
 
 
-@pytest.mark.parametrize("outputs", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("outputs", [1, 2])
 def test_a_teacher_is_enough_without_labels(outputs, tmp_path, capsys):
     model = fitted(3, "softmax", "sparse_categorical_crossentropy", KINDS)
     if outputs == 2:
