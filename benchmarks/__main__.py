@@ -24,7 +24,6 @@ from zoo.system.machine import processor, versions
 RESULTS = Path(__file__).parent / "results"
 # Benchmarks that nobody has run whole yet: they have no report. The guides tell what was measured in parts.
 WITHOUT_REPORT = (
-    "waiting",
     "defaults",
     "few_pictures",
     "vision_throughput",
