@@ -15,9 +15,7 @@ from compression.receipts.subject import OutputSubject, Subject
 from compression.recipes.language import Recipe
 from compression.recipes.options import ExportOptions
 from compression.surgery.copying import in_float32
-from compression.surgery.layers import with_kernels
 from zoo.config.sampling import Beam
-from zoo.console.errors import few
 from zoo.console.figures import Intervals
 from zoo.data import Dataset, Split
 from zoo.tasks.base import Task
@@ -120,14 +118,7 @@ class Form(ABC):
 
     def advice(self, model: keras.Model, recipe: Recipe) -> list[str]:
         """Return what will harm the file of a recipe and can be avoided, a sentence for each."""
-        kernels = with_kernels(model)
-        frozen = [path for path, layer in kernels.items() if not layer.trainable_weights] if recipe.stages else []
-        if not frozen:
-            return []
-        return [
-            f"{len(frozen)} of {len(kernels)} layers with weights are frozen ({few(frozen)}): the recipe changes their"
-            " weights, and its stages do not train them; set trainable = True, or leave them out with skip"
-        ]
+        return []
 
     @abstractmethod
     def write_beside(self, path: Path) -> None:

@@ -16,12 +16,12 @@ from compression.receipts.subject import OutputSubject, Subject, enlarged, fitte
 from compression.recipes.language import Recipe
 from compression.runtime import litert
 from compression.surgery.copying import COMPARED, copies, in_float32
-from compression.surgery.layers import in_float, layer_paths
+from compression.surgery.layers import in_float, layer_paths, with_kernels
 from compression.surgery.steps import FEWEST, STEPS, lost
 from compression.tasks.base import Export, OutputForm
 from compression.tasks.classification import stratified
 from compression.tasks.parts.changes import changed
-from zoo.console.errors import UsageError
+from zoo.console.errors import UsageError, few
 from zoo.console.figures import Intervals, form_of
 from zoo.data import Dataset, DataSpec, Split
 from zoo.data.dataset import leaves, mapped
@@ -141,26 +141,30 @@ class OwnForm(OutputForm):
         return [Taught(_TAUGHT[output.kind], output.probabilities) for output in self.task.outputs]
 
     def advice(self, model: keras.Model, recipe: Recipe) -> list[str]:
-        """Return a sentence for each input with ids that a recipe would round, and for each with features that its
-        rounding would all but remove, besides those of every task.
-        """
-        told = super().advice(model, recipe)
-        if recipe.calibrated and not recipe.skip and len(self.data.train):
-            held = holding_ids(model, self.examples(1, seed=0))
-            if found := [port.name for port, each in zip(self.interface.inputs, held, strict=True) if each]:
-                return [
-                    *told,
-                    f"{found[0]}: in {recipe.precision}, one scale rounds the ids that the model looks up among"
-                    " the other numbers of this input, so that neighbouring ids are taken for one another; give the ids"
-                    " an input of their own, or use dynamic or float16",
-                ]
+        return _frozen(model, recipe) + (self._rounded_ids(model, recipe) or self._lost_features(model, recipe))
+
+    def _rounded_ids(self, model: keras.Model, recipe: Recipe) -> list[str]:
+        """Return a sentence if a recipe would round ids that an input has among other numbers."""
+        if not recipe.calibrated or recipe.skip or not len(self.data.train):
+            return []
+        held = holding_ids(model, self.examples(1, seed=0))
+        return [
+            f"{port.name}: in {recipe.precision}, one scale rounds the ids that the model looks up among the other"
+            " numbers of this input, so that neighbouring ids are taken for one another; give the ids an input of their"
+            " own, or use dynamic or float16"
+            for port, each in zip(self.interface.inputs, held, strict=True)
+            if each
+        ]
+
+    def _lost_features(self, model: keras.Model, recipe: Recipe) -> list[str]:
+        """Return a sentence for each input with features that the rounding of a recipe would all but remove."""
         kernels = layer_paths(model)
         cared_for = in_float(model) or not kernels or kernels[0] in layer_paths(model, recipe.skip)
         unsuited = self.data.spec.kind == "image" or not len(self.data.train)
         if recipe.precision not in STEPS or unsuited or cared_for:
-            return told
-        few, found = self.examples(SCANNED, seed=0), told
-        for port, array in zip(self.interface.inputs, leaves(few), strict=True):
+            return []
+        found = []
+        for port, array in zip(self.interface.inputs, leaves(self.examples(SCANNED, seed=0)), strict=True):
             if array.ndim not in (2, 3) or not np.issubdtype(array.dtype, np.floating):
                 continue
             rows = array.reshape(-1, array.shape[-1]).astype(np.float64)
@@ -385,6 +389,18 @@ class OwnSubject(OutputSubject):
         if answers is None:
             return found | {"largest_value": float(np.abs(theirs).max())}
         return found | {"same_answer": float((answers == output.answers(theirs)).mean())}
+
+
+def _frozen(model: keras.Model, recipe: Recipe) -> list[str]:
+    """Return a sentence if a recipe with training stages changes layers that they do not train."""
+    kernels = with_kernels(model)
+    frozen = [path for path, layer in kernels.items() if not layer.trainable_weights]
+    if not recipe.stages or not frozen:
+        return []
+    return [
+        f"{len(frozen)} of {len(kernels)} layers with weights are frozen ({few(frozen)}): the recipe changes their"
+        " weights, and its stages do not train them; set trainable = True, or leave them out with skip"
+    ]
 
 
 def given(x: Any, interface: ModelInterface) -> dict[str, np.ndarray]:

@@ -245,32 +245,40 @@ def _chosen(config: TrainConfig, tables: Sequence[Table], by_folder: bool, tally
 
 
 def _unit(tables: Sequence[Table], column: str | None) -> str:
-    """Return the unit of a column of numbers that are times, by its name or its size; "" for dates and without one."""
-    if column is None or any(table.kind(column) == "times" for table in tables):
+    """Return the unit of a column of numbers that are times, by its name or its size; "" for dates and without one.
+
+    Raises:
+        UsageError: A row without its time, or dates in one table and numbers in another.
+    """
+    if column is None:
+        return ""
+    dates = [table.kind(column) == "times" for table in tables]
+    for table, has_dates in zip(tables, dates, strict=True):
+        if (absent := table.missing(column)).any():
+            raise UsageError(
+                f"{table.path}, line {table.lines[int(absent.argmax())]}: expected a time in every row, column"
+                f" {column!r} lacks {int(absent.sum()):,} of {len(table):,}"
+            )
+        if has_dates != dates[0]:
+            kinds = ("dates", "numbers") if dates[0] else ("numbers", "dates")
+            raise UsageError(
+                f"{table.path}, column {column!r}: expected {kinds[0]} as in {tables[0].path}, received {kinds[1]}"
+            )
+    if dates[0]:
         return ""
     words = re.findall("[a-z]+", re.sub("(?<=[a-z])(?=[A-Z])", " ", column).lower())
     named = [unit for unit, (_, meant) in UNITS.items() if set(words) & set(meant)]
     if len(named) == 1:
         return named[0]
-    least = min((np.nanmin(_ticks(table, column)) for table in tables if len(table)), default=0)
+    least = min((_ticks(table, column).min() for table in tables if len(table)), default=0)
     return next((unit for unit, size in SINCE_1970.items() if least >= size), "seconds")
 
 
 def _times(table: Table, column: str | None, unit: str) -> np.ndarray | None:
-    """Return the time of each row in seconds, None without a column of it.
-
-    Raises:
-        UsageError: A row without its time.
-    """
+    """Return the time of each row in seconds, None without a column of it."""
     if column is None:
         return None
-    if missing := int(table.missing(column).sum()):
-        line = table.lines[int(table.missing(column).argmax())]
-        raise UsageError(
-            f"{table.path}, line {line}: expected a time in every row, column {column!r} lacks {missing:,} of"
-            f" {len(table):,}"
-        )
-    if table.kind(column) == "times":
+    if not unit:
         return table.times(column).astype("datetime64[us]").astype(np.int64) / 1e6
     ticks = _ticks(table, column)
     return (ticks - ticks[:1]) * UNITS[unit][0]

@@ -81,6 +81,20 @@ def test_the_unit_of_time_is_that_of_its_name_or_its_size_and_is_told(tmp_path, 
     assert f"times {column!r} are taken for {unit}: 50 samples in a second" in tally.notes
 
 
+def test_times_that_are_missing_or_of_two_kinds_are_refused(tmp_path):
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    ticks = [str(1_764_600_000_000_000_000 + 20_000_000 * i) for i in range(8)]
+    write(folder / "a.csv", {"time": ticks, "v": range(8), "label": ["x"] * 8})
+    write(folder / "b.csv", {"time": [*ticks[:7], ""], "v": range(8), "label": ["x"] * 8})
+    with pytest.raises(UsageError, match=r"b.csv, line 9: expected a time in every row, column 'time' lacks 1 of 8"):
+        read(folder, time_column="time", label_column="label")
+    dates = [f"2025-12-01 00:00:0{i}" for i in range(8)]
+    write(folder / "b.csv", {"time": dates, "v": range(8), "label": ["x"] * 8})
+    with pytest.raises(UsageError, match=r"b.csv, column 'time': expected numbers as in .*a.csv, received dates"):
+        read(folder, time_column="time", label_column="label")
+
+
 def test_a_lower_rate_averages_so_that_fast_waves_do_not_appear_as_slow_ones(tmp_path):
     time = np.arange(400) / 100
     path = write(tmp_path / "t.csv", {"time": time, "v": np.sin(2 * np.pi * 48 * time), "label": ["x"] * 400})
