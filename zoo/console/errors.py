@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import errno
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -62,9 +63,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Return a hint such as `"; did you mean 'cnn'?"` with the closest known name, or an empty string."""
     close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
 
-    def likeness(other: str) -> tuple[float, bool]:
-        """Of names that are equally close, the one is nearer that begins with what was typed."""
-        return difflib.SequenceMatcher(None, other, name).ratio(), other.startswith(name)
+    def likeness(other: str) -> tuple[float, int]:
+        """Of names that are equally close, the one is nearer that has more of the same beginning."""
+        return difflib.SequenceMatcher(None, other, name).ratio(), len(os.path.commonprefix((other, name)))
 
     best = max(close, key=likeness, default=None)
     return f"; did you mean {best!r}?" if best else ""

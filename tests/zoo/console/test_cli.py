@@ -25,7 +25,8 @@ from zoo.runs.folder import RunFolder
 from zoo.system.files import write_json
 
 MISTAKES = {
-    "--model cn": "unknown model 'cn': expected one of \\d+ names; did you mean '(tcn|cnn)'",
+    "--model cn": "unknown model 'cn': expected one of \\d+ names; did you mean 'cnn'",
+    "--model cmn": "unknown model 'cmn': .* did you mean 'cnn'",
     "--dataset minst": "unknown dataset 'minst': .* did you mean 'mnist'",
     "--dataset mnist --data x.npz": "--dataset and --data: expected one of them, received both",
     "--strategy mirored": "unknown strategy 'mirored': .* did you mean 'mirrored'",
